@@ -1,0 +1,89 @@
+//! Ids that travel: trace and span ids (W3C Trace Context section 3.2.2) and the id of this process.
+
+use crate::Chance;
+use std::fmt;
+
+/// A trace id: 128 bits, never all zero, 32 lower-case hex digits in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceId(u128);
+
+/// A span id: 64 bits, never all zero, 16 lower-case hex digits in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanId(u64);
+
+/// Tells this process from any other, the same machine's earlier ones included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Instance(u64);
+
+impl TraceId {
+    /// A new one.
+    pub fn draw(chance: &Chance) -> Self {
+        let bits = (u128::from(chance.bits()) << 64) | u128::from(chance.bits());
+        Self(bits.max(1))
+    }
+
+    /// Reads 32 hex digits of either case; `None` for anything else and for all zeros.
+    pub fn parse(text: &str) -> Option<Self> {
+        hex(text, 32).map(Self)
+    }
+}
+
+impl SpanId {
+    /// A new one.
+    pub fn draw(chance: &Chance) -> Self {
+        Self(chance.bits().max(1))
+    }
+
+    /// Reads 16 hex digits of either case; `None` for anything else and for all zeros.
+    pub fn parse(text: &str) -> Option<Self> {
+        hex(text, 16).and_then(|bits| u64::try_from(bits).ok()).map(Self)
+    }
+}
+
+impl Instance {
+    /// A new one.
+    pub fn draw(chance: &Chance) -> Self {
+        Self(chance.bits())
+    }
+}
+
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    (text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+        .filter(|bits| *bits != 0)
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_what_they_print_and_refuse_the_rest() {
+        let chance = Chance::seeded(3);
+        let (trace, span) = (TraceId::draw(&chance), SpanId::draw(&chance));
+        assert_eq!(TraceId::parse(&trace.to_string()), Some(trace));
+        assert_eq!(SpanId::parse(&span.to_string()), Some(span));
+        for bad in ["", "0", "00000000000000000000000000000000", "+123456789abcdef0123456789abcdef"] {
+            assert_eq!(TraceId::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! "Did you mean": the nearest known word to one that is not known.
+
+/// The known name nearest to `word`, if it is near enough to be a slip of the keyboard. Letter case is
+/// ignored, so `setpath` finds `setPath`.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let most = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, name)| (*distance, *name))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn a_slip_is_found_and_a_stranger_is_not() {
+        let known = ["setQuery", "setPath", "status", "redirectTo"];
+        assert_eq!(did_you_mean("setQurey", known), Some("setQuery"));
+        assert_eq!(did_you_mean("setpath", known), Some("setPath"));
+        assert_eq!(did_you_mean("banana", known), None);
+        assert_eq!(did_you_mean("", known), None);
+    }
+}

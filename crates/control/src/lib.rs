@@ -1,0 +1,1 @@
+//! Keeps the wished state: processes, health, restarts, logs

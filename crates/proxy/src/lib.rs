@@ -1,0 +1,1 @@
+//! The request plane: route table, predicates, filters, backends, pools

@@ -1,0 +1,1 @@
+//! Decisions as pure state machines given the time: limits, breakers, backoff, balancing

@@ -1,0 +1,1 @@
+//! One record of each thing carried: metrics, access log, trace context

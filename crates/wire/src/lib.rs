@@ -1,0 +1,1 @@
+//! HTTP over sockets: Request, Response, Body, Handler, server, client connections, TLS
