@@ -1,1 +1,18 @@
-//! HTTP over sockets: Request, Response, Body, Handler, server, client connections, TLS
+//! HTTP over sockets. Everything above speaks [`Request`], [`Response`], [`Body`] and [`Handler`]; only this
+//! crate knows which engine frames the bytes (hyper today, a codec of our own beside it later) and how TLS is
+//! done. It decides nothing: no routes, no retries, no pools.
+
+mod body;
+mod client;
+mod handler;
+mod listen;
+mod server;
+mod tls;
+mod watch;
+
+pub use body::{Body, Ending, Tail};
+pub use client::{Connection, Dialer, Origin, Scheme, SendError};
+pub use handler::{Handler, Peer, Request, Response};
+pub use listen::{bind, bind_each};
+pub use server::{Drain, Drainer, Limits, serve};
+pub use tls::{ClientTls, ServerTls, install_crypto};
