@@ -72,7 +72,7 @@ pub fn format_duration(duration: Duration) -> String {
             if minutes >= 60 {
                 let _ = write!(text, "{}h", minutes / 60);
             }
-            if minutes > 0 && (minutes % 60 > 0 || nanos % 60_000_000_000 > 0) {
+            if minutes > 0 && (!minutes.is_multiple_of(60) || !nanos.is_multiple_of(60_000_000_000)) {
                 let _ = write!(text, "{}m", minutes % 60);
             }
             let seconds = nanos % 60_000_000_000;

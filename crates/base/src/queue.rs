@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 /// A queue of at most `limit` items, from many senders to one receiver.
@@ -58,6 +59,11 @@ impl<T> Receiver<T> {
     /// The next item; `None` when all senders are gone and the queue is empty.
     pub async fn take(&mut self) -> Option<T> {
         self.receiver.recv().await
+    }
+
+    /// [`Receiver::take`] for streams that are polled.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.receiver.poll_recv(cx)
     }
 
     /// The next item if one is there now.

@@ -38,8 +38,11 @@ pub struct Scope {
     clock: Clock,
     stop: Arc<watch::Sender<bool>>,
     listener: Listener,
-    running: Arc<Mutex<Vec<(String, JoinHandle<()>)>>>,
+    running: Arc<Mutex<Vec<Running>>>,
 }
+
+/// A task by its name.
+type Running = (String, JoinHandle<()>);
 
 impl Scope {
     /// A scope whose tasks' errors are told to `listener`.
@@ -64,10 +67,10 @@ impl Scope {
                 let mut inner = Abort(tokio::spawn(run()));
                 let error = tokio::select! {
                     end = &mut inner.0 => match end {
-                        Ok(Ok(())) => return,
                         Ok(Err(fault)) => fault.to_string(),
                         Err(join) if join.is_panic() => panic_text(join.into_panic().as_ref()),
-                        Err(_) => return,
+                        // Done, or cut off by whoever stops us.
+                        Ok(Ok(())) | Err(_) => return,
                     },
                     // Asked to stop: the task may still end by itself until `stop` gives up on it.
                     () = scope.stopping() => {

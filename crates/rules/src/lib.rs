@@ -1,1 +1,24 @@
-//! Decisions as pure state machines given the time: limits, breakers, backoff, balancing
+//! Decisions as pure state machines given the time: whether a caller may come, whether a backend is
+//! trusted, how long to wait, whether to try again, which endpoint is next.
+//!
+//! Nothing here reads a clock, sleeps or opens a socket: every call is given the [`base::Moment`] it
+//! happens at, and [`base::Chance`] where chance decides. All of it may be shared by the cores of the data
+//! path; a decision takes an atomic or one short lock, and memory only while a caller is new.
+
+pub mod backoff;
+pub mod balance;
+pub mod breaker;
+pub mod budget;
+pub mod crowd;
+pub mod fade;
+pub mod leak;
+pub mod limit;
+mod sampler;
+
+pub use backoff::Backoff;
+pub use balance::{Algorithm, Ask, Balancer, Candidates};
+pub use breaker::{Breaker, Breakers, Permit};
+pub use budget::RetryBudget;
+pub use leak::{ClientBuckets, Leak, LeakyBucket};
+pub use limit::{ClientLimit, Limit, Rate, Verdict};
+pub use sampler::Sampler;

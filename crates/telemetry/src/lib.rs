@@ -1,1 +1,15 @@
-//! One record of each thing carried: metrics, access log, trace context
+//! One record of each thing carried, and what is learnt from it: metrics, the access log, and the trace
+//! context that joins the records of one request across services.
+//!
+//! The data path fills a [`Record`] and hands it to a [`metrics::RouteMeter`] and an [`access::AccessLog`].
+//! Neither waits for another core, for a scrape or for a disk.
+
+pub mod access;
+pub mod metrics;
+mod record;
+pub mod trace;
+
+pub use access::AccessLog;
+pub use metrics::{Metrics, RouteMeter, WorkerMetrics};
+pub use record::{Backend, Reason, Record};
+pub use trace::TraceContext;

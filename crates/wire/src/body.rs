@@ -97,6 +97,17 @@ impl Body {
         self
     }
 
+    /// Fails the body with `TooMuch` when more than `limit` bytes have come.
+    pub fn with_limit(self, limit: u64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self::stream(http_body_util::Limited::new(self, limit).map_err(move |error| {
+            match error.downcast::<Fault>() {
+                Ok(fault) => *fault,
+                Err(_) => Fault::new(Kind::TooMuch, format!("the body has more than {limit} bytes")),
+            }
+        }))
+    }
+
     /// Whether no byte is left.
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)

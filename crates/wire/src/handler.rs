@@ -20,8 +20,17 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// The service this connection's listener belongs to, for listeners that serve one caller only.
-    pub caller: Option<Arc<str>>,
+    /// Who calls whom, for listeners that belong to one caller and one callee.
+    pub edge: Option<Arc<Edge>>,
+}
+
+/// A call that one service declared to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The service that calls.
+    pub caller: String,
+    /// The service that is called.
+    pub callee: String,
 }
 
 /// Answers requests. Cloned for each connection.

@@ -12,7 +12,7 @@ mod watch;
 
 pub use body::{Body, Ending, Tail};
 pub use client::{Connection, Dialer, Origin, Scheme, SendError};
-pub use handler::{Handler, Peer, Request, Response};
+pub use handler::{Edge, Handler, Peer, Request, Response};
 pub use listen::{bind, bind_each};
 pub use server::{Drain, Drainer, Limits, serve};
 pub use tls::{ClientTls, ServerTls, install_crypto};

@@ -1,7 +1,7 @@
 //! Accepts connections and runs a handler for each request, on the runtime it is called in: the data path
 //! calls it once per core, our own APIs once. HTTP/1.1 by hyper, known only to `connection`.
 
-use crate::handler::{Handler, Peer};
+use crate::handler::{Edge, Handler, Peer};
 use crate::tls::ServerTls;
 use crate::watch::WriteWatch;
 use crate::{Body, Response};
@@ -84,7 +84,7 @@ impl Drain {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<ServerTls>,
-    caller: Option<Arc<str>>,
+    edge: Option<Arc<Edge>>,
     limits: Limits,
     handler: impl Handler,
     mut drain: Drain,
@@ -118,7 +118,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let peer = Peer { remote, local, tls: tls.is_some(), caller: caller.clone() };
+        let peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
         let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
         connections.spawn(async move {
             let _place = place;

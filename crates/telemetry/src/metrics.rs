@@ -1,0 +1,285 @@
+//! Metrics of the request plane, in Prometheus' text format. The data path counts into parts that belong to
+//! its worker, without a lock; whoever scrapes adds the parts up.
+//!
+//! Bounds: [`ROUTES_MAX`] routes, and within each route [`SERIES_MAX`] pairs of status and method,
+//! [`HOSTS_MAX`] backend hosts and [`CAUSES_MAX`] causes per worker; [`LABEL_SETS_MAX`] sets of labels for any
+//! other metric. What comes beyond is counted under `_other`. The meter of a route that left the table is
+//! shown to one more scrape and then forgotten.
+
+mod chain;
+mod families;
+mod histogram;
+mod process;
+mod route;
+mod table;
+mod text;
+
+pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples};
+pub use histogram::BUCKETS;
+pub use route::{CAUSES_MAX, HOSTS_MAX, OTHER, RouteMeter, SERIES_MAX};
+pub use table::*;
+
+use crate::Record;
+use base::UnixTime;
+use families::Families;
+use histogram::{Counts, Histogram};
+use process::Process;
+use route::RouteCounts;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use text::Page;
+
+/// Routes that are counted one by one; the rest share the meter `_other`.
+pub const ROUTES_MAX: usize = 20_000;
+
+/// The content type of [`Metrics::expose`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics of a process. Clones are the same metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    workers: Box<[Arc<Worker>]>,
+    routes: Mutex<BTreeMap<String, Arc<RouteMeter>>>,
+    other: Arc<RouteMeter>,
+    families: Families,
+    mirrors_dropped: Counter,
+}
+
+/// What one worker counts of all routes together.
+#[derive(Debug, Default)]
+struct Worker {
+    lookup: Histogram,
+    proxy_total: Histogram,
+    backend_5xx: Histogram,
+    unrouted: AtomicU64,
+    in_flight: AtomicI64,
+}
+
+/// The metrics as one worker of the data path sees them. Nothing in it is shared with other workers, not
+/// even the count of its clones.
+#[derive(Clone, Debug)]
+pub struct WorkerMetrics {
+    index: usize,
+    part: Arc<Worker>,
+}
+
+type NumberOf = fn(&RouteCounts) -> u64;
+type HistogramOf = fn(&Worker) -> &Histogram;
+
+/// A request that has begun and not ended; dropped when it ends.
+#[derive(Debug)]
+pub struct InFlight(Arc<Worker>);
+
+impl Metrics {
+    /// Metrics for so many workers (at least one).
+    pub fn new(workers: usize) -> Self {
+        let workers = workers.max(1);
+        let families = Families::default();
+        let mirrors_dropped = families.counter(table::MIRRORS_DROPPED, &[]);
+        Self(Arc::new(Inner {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            routes: Mutex::default(),
+            other: Arc::new(RouteMeter::new(OTHER, workers)),
+            families,
+            mirrors_dropped,
+        }))
+    }
+
+    /// The metrics for worker number `index`; numbers beyond the last share the parts of others.
+    pub fn worker(&self, index: usize) -> WorkerMetrics {
+        let index = index % self.0.workers.len();
+        WorkerMetrics { index, part: self.0.workers[index].clone() }
+    }
+
+    /// The meter of a route, the same for the same id as long as a table or a scrape to come needs it.
+    pub fn route(&self, id: &str) -> Arc<RouteMeter> {
+        let mut routes = self.routes();
+        if let Some(meter) = routes.get(id) {
+            return meter.clone();
+        }
+        if routes.len() >= ROUTES_MAX {
+            // Nobody scrapes: those that left the table must go without having been shown.
+            routes.retain(|_, meter| Arc::strong_count(meter) > 1);
+        }
+        if routes.len() >= ROUTES_MAX {
+            return self.0.other.clone();
+        }
+        let meter = Arc::new(RouteMeter::new(id, self.0.workers.len()));
+        routes.insert(id.to_owned(), meter.clone());
+        meter
+    }
+
+    /// A counter of this metric with these values of its labels; the same for the same values.
+    ///
+    /// # Panics
+    /// When the values are not as many as the labels.
+    pub fn counter(&self, metric: Metric, labels: &[&str]) -> Counter {
+        self.0.families.counter(metric, labels)
+    }
+
+    /// A gauge of this metric with these values of its labels; the same for the same values.
+    ///
+    /// # Panics
+    /// When the values are not as many as the labels.
+    pub fn gauge(&self, metric: Metric, labels: &[&str]) -> Gauge {
+        self.0.families.gauge(metric, labels)
+    }
+
+    /// A metric whose numbers are asked for at each scrape, such as the states of all breakers.
+    pub fn ask(&self, metric: Metric, ask: impl Fn(&mut Samples) + Send + Sync + 'static) {
+        self.0.families.ask(metric, Box::new(ask));
+    }
+
+    /// Replaces the routes that are left out of the table, each with its id and the code of the reason.
+    pub fn set_invalid<'a>(&self, routes: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let mut samples = Samples::default();
+        for (id, reason) in routes {
+            samples.add(&[reason, id], 1.0);
+        }
+        self.0.families.replace(table::ROUTE_INVALID, samples);
+    }
+
+    /// How many routes the table has, and since when.
+    pub fn set_routes(&self, total: usize, at: UnixTime) {
+        self.gauge(table::CUSTOM_GAUGES, &["routes.total"]).set(total as f64);
+        self.gauge(table::CUSTOM_GAUGES, &["routes.updated_timestamp"]).set(at.0.as_secs_f64());
+    }
+
+    /// A mirrored request found no place.
+    pub fn mirror_dropped(&self) {
+        self.0.mirrors_dropped.increment();
+    }
+
+    /// The page for a scrape, of type [`CONTENT_TYPE`].
+    pub fn expose(&self) -> String {
+        self.page(Process::read())
+    }
+
+    fn page(&self, process: Process) -> String {
+        let mut page = Page::default();
+        self.write_routes(&mut page);
+        self.write_workers(&mut page);
+        self.0.families.write(&mut page);
+        process.write(&mut page);
+        page.finish()
+    }
+
+    fn write_routes(&self, page: &mut Page) {
+        let meters: Vec<_> = {
+            let mut routes = self.routes();
+            let meters = routes.values().cloned().chain([self.0.other.clone()]).collect();
+            // Held by the registry and by the list just made, but by no table.
+            routes.retain(|_, meter| Arc::strong_count(meter) > 2);
+            meters
+        };
+        let counts: Vec<(&str, RouteCounts)> =
+            meters.iter().map(|meter| (meter.id(), meter.counts())).collect();
+        page.head(table::ROUTE_DURATION);
+        for (id, counts) in &counts {
+            for ((code, method), served) in &counts.served {
+                page.histogram(table::ROUTE_DURATION, &[code, *method, id], served);
+            }
+        }
+        page.head(table::ROUTE_COUNT);
+        for (id, counts) in &counts {
+            for ((code, method), served) in &counts.served {
+                page.count(table::ROUTE_COUNT, &[code, *method, id], served.count());
+            }
+        }
+        page.head(table::BACKEND_DURATION);
+        for (id, counts) in &counts {
+            for (host, durations) in &counts.backends {
+                page.histogram(table::BACKEND_DURATION, &[host, *id], durations);
+            }
+        }
+        page.head(table::ANSWERS);
+        for (id, counts) in &counts {
+            for (cause, count) in &counts.causes {
+                page.count(table::ANSWERS, &[cause, *id], *count);
+            }
+        }
+        let numbers: [(Metric, NumberOf); 5] = [
+            (table::BACKEND_ERRORS, |counts| counts.backend_errors),
+            (table::STREAMING_ERRORS, |counts| counts.cut_short),
+            (table::RETRIES, |counts| counts.retries),
+            (table::REQUEST_BYTES, |counts| counts.request_bytes),
+            (table::RESPONSE_BYTES, |counts| counts.response_bytes),
+        ];
+        for (metric, number) in numbers {
+            page.head(metric);
+            // A row for each route that was used, so that a rate can be taken from the first one on.
+            for (id, counts) in counts.iter().filter(|(_, counts)| !counts.served.is_empty()) {
+                page.count(metric, &[id], number(counts));
+            }
+        }
+    }
+
+    fn write_workers(&self, page: &mut Page) {
+        let histograms: [(Metric, HistogramOf); 3] = [
+            (table::LOOKUP, |worker| &worker.lookup),
+            (table::PROXY_TOTAL, |worker| &worker.proxy_total),
+            (table::BACKEND_5XX, |worker| &worker.backend_5xx),
+        ];
+        let none: [&str; 0] = [];
+        for (metric, histogram) in histograms {
+            let mut counts = Counts::default();
+            self.0.workers.iter().for_each(|worker| counts.add(histogram(worker)));
+            page.head(metric);
+            page.histogram(metric, &none, &counts);
+        }
+        let unrouted = self.0.workers.iter().map(|worker| worker.unrouted.load(Ordering::Relaxed)).sum();
+        page.head(table::ROUTE_ERRORS);
+        page.count(table::ROUTE_ERRORS, &none, unrouted);
+        page.head(table::IN_FLIGHT);
+        page.sample(table::IN_FLIGHT, &none, self.in_flight() as f64);
+    }
+
+    /// How many requests have begun and not ended.
+    pub fn in_flight(&self) -> u64 {
+        // A request may end on another worker than it began on, so a part alone may be below zero.
+        let sum: i64 = self.0.workers.iter().map(|worker| worker.in_flight.load(Ordering::Relaxed)).sum();
+        u64::try_from(sum).unwrap_or(0)
+    }
+
+    fn routes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<RouteMeter>>> {
+        self.0.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkerMetrics {
+    /// A request begins; it ends when the answer of this is dropped.
+    pub fn begin(&self) -> InFlight {
+        self.part.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.part.clone())
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    fn observe(&self, record: &Record<'_>) {
+        let part = &self.part;
+        part.lookup.observe(record.lookup);
+        let backend = record.backend.map(|backend| backend.duration).unwrap_or_default();
+        part.proxy_total.observe(record.duration.saturating_sub(backend));
+        if record.status >= 500 && record.backend.is_some() && record.reason.is_none() {
+            part.backend_5xx.observe(backend);
+        }
+        if record.route == Record::NO_ROUTE {
+            part.unrouted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Every metric of the gateway with its words: the exposition, the reference page and the other crates take
+//! them from here. Names that begin with `skipper_` are those of Skipper's Prometheus flavour, with its
+//! labels, so that its dashboards work.
+
+/// What a number does over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, until the process begins anew.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It counts durations by how long they were.
+    Histogram,
+}
+
+/// A metric in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name in the exposition.
+    pub name: &'static str,
+    /// What it does over time.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+/// All metrics of this file, in the order of the exposition.
+pub const TABLE: &[Metric] = &[
+    ROUTE_DURATION,
+    ROUTE_COUNT,
+    BACKEND_DURATION,
+    BACKEND_5XX,
+    BACKEND_ERRORS,
+    STREAMING_ERRORS,
+    LOOKUP,
+    ROUTE_ERRORS,
+    ROUTE_INVALID,
+    PROXY_TOTAL,
+    CUSTOM_GAUGES,
+    CUSTOM_TOTAL,
+    IN_FLIGHT,
+    RETRIES,
+    ANSWERS,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    MIRRORS_DROPPED,
+    BREAKER_OPEN,
+    LOG_LINES_DROPPED,
+    BUILD_INFO,
+    CPU_SECONDS,
+    OPEN_FDS,
+    MAX_FDS,
+    VIRTUAL_MEMORY,
+    RESIDENT_MEMORY,
+    START_TIME,
+];
+
+/// By status, method and route.
+pub const ROUTE_DURATION: Metric = histogram(
+    "skipper_serve_route_duration_seconds",
+    &["code", "method", "route"],
+    "Duration in seconds of serving a route.",
+);
+/// By status, method and route.
+pub const ROUTE_COUNT: Metric = counter(
+    "skipper_serve_route_count",
+    &["code", "method", "route"],
+    "Total number of requests of serving a route.",
+);
+/// By backend host within a route.
+pub const BACKEND_DURATION: Metric = histogram(
+    "skipper_backend_duration_seconds",
+    &["host", "route"],
+    "Duration in seconds until a backend's answer began.",
+);
+/// Of all routes together.
+pub const BACKEND_5XX: Metric = histogram(
+    "skipper_backend_5xx_duration_seconds",
+    &[],
+    "Duration in seconds until a backend's answer with a status of 500 or above began.",
+);
+/// By route.
+pub const BACKEND_ERRORS: Metric = counter(
+    "skipper_backend_error_total",
+    &["route"],
+    "Total number of requests that no backend answered although one was asked.",
+);
+/// By route.
+pub const STREAMING_ERRORS: Metric = counter(
+    "skipper_streaming_error_total",
+    &["route"],
+    "Total number of answers that broke off before their end.",
+);
+/// Of all requests.
+pub const LOOKUP: Metric =
+    histogram("skipper_route_lookup_duration_seconds", &[], "Duration in seconds of a route lookup.");
+/// Of all requests.
+pub const ROUTE_ERRORS: Metric =
+    counter("skipper_route_error_total", &[], "Total number of requests that matched no route.");
+/// By route and reason.
+pub const ROUTE_INVALID: Metric = gauge(
+    "skipper_route_invalid",
+    &["reason", "route_id"],
+    "1 for each route that was left out of the table, with the reason.",
+);
+/// Of all requests.
+pub const PROXY_TOTAL: Metric = histogram(
+    "skipper_proxy_total_duration_seconds",
+    &[],
+    "Duration in seconds of a request outside of the backend: what the gateway itself added.",
+);
+/// By key: `routes.total`, `routes.updated_timestamp`.
+pub const CUSTOM_GAUGES: Metric =
+    gauge("skipper_custom_gauges", &["key"], "State of the gateway under the keys Skipper gives it.");
+/// By key.
+pub const CUSTOM_TOTAL: Metric =
+    counter("skipper_custom_total", &["key"], "Happenings under the keys Skipper gives them.");
+/// Of all requests.
+pub const IN_FLIGHT: Metric =
+    gauge("tombolo_requests_in_flight", &[], "Requests that have begun and not ended.");
+/// By route.
+pub const RETRIES: Metric =
+    counter("tombolo_retries_total", &["route"], "Total number of attempts beyond each request's first.");
+/// By cause and route.
+pub const ANSWERS: Metric = counter(
+    "tombolo_answers_total",
+    &["cause", "route"],
+    "Total number of answers that the gateway made itself, by their cause.",
+);
+/// By route.
+pub const REQUEST_BYTES: Metric =
+    counter("tombolo_request_bytes_total", &["route"], "Total number of bytes of request bodies.");
+/// By route.
+pub const RESPONSE_BYTES: Metric =
+    counter("tombolo_response_bytes_total", &["route"], "Total number of bytes of answers' bodies.");
+/// Of all routes.
+pub const MIRRORS_DROPPED: Metric =
+    counter("tombolo_mirrors_dropped_total", &[], "Total number of mirrored requests that found no place.");
+/// By backend host.
+pub const BREAKER_OPEN: Metric =
+    gauge("tombolo_breaker_open", &["host"], "1 while the circuit breaker of a host is open, otherwise 0.");
+/// Of this process.
+pub const LOG_LINES_DROPPED: Metric = counter(
+    "tombolo_log_lines_dropped_total",
+    &[],
+    "Total number of log lines that were not written because the disk or terminal was slow or full.",
+);
+/// By version.
+pub const BUILD_INFO: Metric = gauge("tombolo_build_info", &["version"], "Always 1.");
+/// Of this process.
+pub const CPU_SECONDS: Metric =
+    counter("process_cpu_seconds_total", &[], "Total user and system CPU time spent in seconds.");
+/// Of this process.
+pub const OPEN_FDS: Metric = gauge("process_open_fds", &[], "Number of open file descriptors.");
+/// Of this process.
+pub const MAX_FDS: Metric = gauge("process_max_fds", &[], "Maximum number of open file descriptors.");
+/// Of this process.
+pub const VIRTUAL_MEMORY: Metric =
+    gauge("process_virtual_memory_bytes", &[], "Virtual memory size in bytes.");
+/// Of this process.
+pub const RESIDENT_MEMORY: Metric =
+    gauge("process_resident_memory_bytes", &[], "Resident memory size in bytes.");
+/// Of this process.
+pub const START_TIME: Metric =
+    gauge("process_start_time_seconds", &[], "Start time of the process since unix epoch in seconds.");
