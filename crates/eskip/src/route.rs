@@ -41,13 +41,13 @@ pub enum Arg {
     Text(String),
 }
 
-/// Who answers the request.
-#[derive(Clone, Debug, Default)]
+/// Who answers the request. The default is a network backend without an address: a route for which nobody
+/// has named one yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// One address: scheme and host.
     Network(String),
     /// The filters answer.
-    #[default]
     Shunt,
     /// The changed request is routed again.
     Loopback,
@@ -81,6 +81,46 @@ pub struct Endpoint {
     pub address: String,
     /// The value of the `zone` query, if there was one.
     pub zone: Option<String>,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Backend::Network(String::new())
+    }
+}
+
+impl Call {
+    /// A call that did not come from a text.
+    pub fn new(name: impl Into<String>, args: impl IntoIterator<Item = Arg>) -> Self {
+        Self { name: name.into(), args: args.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Where an argument stands in the source, or else the name.
+    pub fn arg_span(&self, index: usize) -> Span {
+        self.arg_spans.get(index).unwrap_or(&self.span).clone()
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Arg::Text(text.to_owned())
+    }
+}
+
+impl From<f64> for Arg {
+    fn from(number: f64) -> Self {
+        Arg::Number(number)
+    }
+}
+
+impl Algorithm {
+    /// The name, if one was written.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Algorithm::Named(name) => Some(name),
+            Algorithm::Unset => None,
+        }
+    }
 }
 
 impl Arg {

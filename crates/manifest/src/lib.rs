@@ -1,9 +1,101 @@
 //! `tombolo.yaml`: what the user wrote, as values with diagnostics. Pure: it opens no file and starts
 //! nothing; whoever calls it gives it texts.
+//!
+//! The way of a text: `yaml` makes a tree that knows its places, `reader` reads it with the tables of `fields`
+//! into a `draft`, `checks` looks across keys and makes the values. Every mistake is said, not the first.
 
+mod checks;
+mod diff;
+mod draft;
+mod env_file;
+mod fields;
+#[cfg(test)]
+mod generated;
+mod kinds;
+mod names;
+mod order;
+mod reader;
+mod reference;
+mod schema;
+mod secrets;
+mod texts;
 mod values;
+mod yaml;
 
+pub use diff::{Changes, diff};
+pub use env_file::env_file;
+pub use names::url_variable;
+pub use order::start_order;
+pub use reference::reference;
+pub use schema::{SCHEMA_URL, schema};
+pub use texts::TextMap;
 pub use values::{
-    Check, Command, DependsOn, Gateway, Health, Limits, Log, LogFormat, Manifest, Restart, RestartWhen, RoutesEntry,
-    Service, Source as ServiceSource, StartWhen,
+    Check, Command, DependsOn, Gateway, Health, Limits, Log, LogFormat, Manifest, Restart, RestartWhen,
+    RoutesEntry, Service, Source as ServiceSource, StartWhen,
 };
+
+use base::{Diagnostic, Severity, Source};
+use std::collections::HashSet;
+
+/// The manifest that `tombolo init` writes: a route that answers, and the next steps in comments.
+pub const FIRST: &str = include_str!("first.yaml");
+
+/// A manifest that shows most of what there is.
+pub const EXAMPLE: &str = include_str!("example.yaml");
+
+/// Most diagnostics of a file; of more, the last says how many.
+const DIAGNOSTICS_MAX: usize = 100;
+
+/// Reads a manifest. There is none only if there are errors; there may be warnings beside one. Diagnostics
+/// come in the order of the file, with the values of variables made unreadable.
+pub fn read(source: &Source) -> (Option<Manifest>, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let root = yaml::parse(source, &mut diagnostics);
+    let Some(root) = root.filter(|root| !root.is_null()) else {
+        if diagnostics.is_empty() {
+            let nothing = Diagnostic::warning(
+                "nothing",
+                "the manifest is empty: nothing runs here and no route answers",
+            )
+            .at(source, 0..0)
+            .hint("`tombolo init` writes a first one");
+            return (Some(Manifest::default()), vec![nothing]);
+        }
+        return (None, tidy(diagnostics, &secrets::hide_guessed(source)));
+    };
+    let mut reader = reader::Reader::new(source);
+    let draft = reader.manifest(&root);
+    diagnostics.append(&mut reader.diagnostics);
+    let manifest = checks::settle(source, draft, &mut diagnostics);
+    let broken = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    let diagnostics = tidy(diagnostics, &secrets::hide(source, &reader.secrets));
+    ((!broken).then_some(manifest), diagnostics)
+}
+
+/// In the order of the file, each once (an anchor's slip is found wherever it is used), pointing into a text
+/// that shows no secrets, and not without end.
+fn tidy(mut diagnostics: Vec<Diagnostic>, shown: &Source) -> Vec<Diagnostic> {
+    let mut seen = HashSet::new();
+    diagnostics
+        .retain(|d| seen.insert((d.code, d.message.clone(), d.place.as_ref().map(|p| p.span.clone()))));
+    diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |place| place.span.start));
+    if diagnostics.len() > DIAGNOSTICS_MAX {
+        let more = diagnostics.len() - DIAGNOSTICS_MAX;
+        // Errors first, so that none of the kept says that all is well.
+        diagnostics.sort_by_key(|d| d.severity);
+        diagnostics.truncate(DIAGNOSTICS_MAX);
+        diagnostics.push(Diagnostic::error("more", format!("and {more} more like these")));
+    }
+    for diagnostic in &mut diagnostics {
+        if let Some(place) = &mut diagnostic.place {
+            place.source = shown.clone();
+        }
+    }
+    diagnostics
+}
+
+/// A default or example of the tables as JSON; `None` for an empty one.
+fn value_of(text: &str) -> Option<serde_json::Value> {
+    let source = Source::new("", text);
+    yaml::parse(&source, &mut Vec::new()).as_ref().map(yaml::Node::json)
+}

@@ -1,8 +1,10 @@
 //! The manifest as values, every default filled in. Field tables, parsing and the schema stand beside.
 
+use crate::texts::TextMap;
 use base::Span;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,20 @@ pub struct Manifest {
     pub log: Log,
     /// Bounds on what comes from outside.
     pub limits: Limits,
+    /// How places inside inline routes and filters map to the file; asked through [`Manifest::place_of`].
+    pub texts: Vec<TextMap>,
+}
+
+impl Manifest {
+    /// Where bytes of an inline text stand in the manifest, so that a mistake in it is shown there. `text` is
+    /// the span that came with it ([`RoutesEntry::Inline`], [`Service::filters_span`]). Where the place can't
+    /// be told, it is the text's start.
+    pub fn place_of(&self, text: &Span, bytes: Range<usize>) -> Span {
+        match self.texts.iter().find(|map| map.span() == text) {
+            Some(map) => map.place(bytes),
+            None => text.start..text.start,
+        }
+    }
 }
 
 /// Routes of the gateway.
@@ -260,10 +276,10 @@ impl Default for Limits {
         Self {
             header_bytes: 64 << 10,
             body_bytes: None,
-            header_timeout: Duration::from_secs(60),
-            read_timeout: Duration::from_secs(300),
-            write_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_mins(1),
+            read_timeout: Duration::from_mins(5),
+            write_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_mins(1),
             connections: 10_000,
             drain_timeout: Duration::from_secs(10),
         }

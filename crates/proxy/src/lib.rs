@@ -1,1 +1,42 @@
-//! The request plane: route table, predicates, filters, backends, pools
+//! The request plane: one immutable route table, predicates that choose a route, filters that act on the
+//! request and its response, and backends that answer. [`Gateway`] is the whole of it as a `wire::Handler`.
+//!
+//! A request's way: look up a route in the table's snapshot, filters forward, backend (pool, balancer,
+//! breaker, retry), the filters that ran backward, one record to telemetry.
+
+mod account;
+mod answer;
+mod args;
+mod backend;
+mod engine;
+mod exchange;
+pub mod filters;
+mod forward;
+mod headers;
+mod lasting;
+pub mod lookup;
+pub mod net;
+mod path;
+mod pattern;
+pub mod predicates;
+mod question;
+mod settings;
+mod sources;
+mod support;
+mod table;
+mod workers;
+
+pub use answer::{Cause, Reason, answer};
+pub use args::Args;
+pub use backend::{Endpoint, Service, Services};
+pub use engine::{CALLER, Gateway, Plane};
+pub use exchange::{Arrival, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen};
+pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Later, Step};
+pub use lasting::Lasting;
+pub use lookup::Refusal;
+pub use question::Question;
+pub use settings::Settings;
+pub use sources::{Refreshed, RouteSource, RouteSources, Step as RouteStep};
+pub use support::Support;
+pub use table::{Builder, Definitions, Invalid, Route, Table};
+pub use workers::{Served, Workers};

@@ -1,2 +1,31 @@
-//! The `tombolo` binary.
-fn main() {}
+//! The `tombolo` binary: reads the command line and hands over to one file per command. What the parts of
+//! Tombolo have to do with each other is in `wiring`.
+
+mod commands;
+mod serving;
+mod term;
+mod up;
+mod wiring;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wire::install_crypto();
+    let arguments = commands::single_dashes(std::env::args_os().collect());
+    let cli = match commands::Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help to standard output and mistakes to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match cli.run() {
+        Ok(code) => code,
+        Err(fault) => {
+            term::fault(&fault);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! Reads the tree with the tables of `fields.rs` in hand: unknown keys, wrong types and bad scalars are said
+//! here, each with its place, and reading goes on. What spans several keys is `checks.rs`'s matter; the
+//! kinds that only a service has are read in `reader/service.rs`.
+
+mod service;
+
+use crate::draft::{Given, ManifestDraft, RoutesDraft, ServiceDraft};
+use crate::fields::{self, About, FOREIGN, Section};
+use crate::kinds::{Kind, and_words, words_of};
+use crate::names;
+use crate::texts::TextMap;
+use crate::values::RoutesEntry;
+use crate::yaml::{Node, Scalar, ScalarKind, Style, Value};
+use base::{Diagnostic, Source, Span};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Most services of a manifest.
+pub(crate) const SERVICES_MAX: usize = 256;
+
+/// Reads values and gathers what is wrong with them.
+pub(crate) struct Reader {
+    source: Source,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Places of values that must never be shown.
+    pub(crate) secrets: Vec<Span>,
+    /// The key whose value is read.
+    about: About,
+    /// Where that key stands, to follow its name: empty, or such as " of service `web`".
+    owner: String,
+}
+
+impl Reader {
+    pub(crate) fn new(source: &Source) -> Self {
+        let nothing =
+            About { name: "", kind: Kind::Section(""), default: "", default_note: "", example: "", doc: "" };
+        Self {
+            source: source.clone(),
+            diagnostics: Vec::new(),
+            secrets: Vec::new(),
+            about: nothing,
+            owner: String::new(),
+        }
+    }
+
+    /// The whole file.
+    pub(crate) fn manifest(&mut self, node: &Node) -> ManifestDraft {
+        let mut draft = ManifestDraft::default();
+        if let Value::Map(_) = &node.value {
+            self.fields(&fields::MANIFEST, String::new(), node, &mut draft);
+        } else {
+            let message = format!("a manifest is a map of settings, found {}", found(node));
+            let diagnostic = Diagnostic::error("wrong_type", message)
+                .at(&self.source, node.span.clone())
+                .hint("it begins with a key such as `services:` or `routes:`");
+            self.diagnostics.push(diagnostic);
+        }
+        draft
+    }
+
+    /// A section that is the value of the key at hand. Answers which keys were given.
+    pub(crate) fn section<T>(&mut self, section: &Section<T>, node: &Node, into: &mut T) -> Vec<Given> {
+        let owner = format!(" of `{}`{}", self.about.name, self.owner);
+        match &node.value {
+            Value::Map(_) => self.fields(section, owner, node, into),
+            _ if node.is_null() => Vec::new(),
+            _ => {
+                self.wrong(node);
+                Vec::new()
+            }
+        }
+    }
+
+    fn fields<T>(&mut self, section: &Section<T>, owner: String, node: &Node, into: &mut T) -> Vec<Given> {
+        let Value::Map(entries) = &node.value else { return Vec::new() };
+        let outside = (self.about, std::mem::replace(&mut self.owner, owner));
+        let mut given = Vec::new();
+        for entry in entries {
+            if section.name == "manifest" && entry.key.starts_with("x-") {
+                continue;
+            }
+            let Some(field) = section.fields.iter().find(|field| field.about.name == entry.key) else {
+                self.unknown_key(section, &entry.key, &entry.key_span);
+                if !matches!(entry.value.value, Value::Scalar(_)) {
+                    // It may be a misspelt `env`.
+                    self.hide(&entry.value);
+                }
+                continue;
+            };
+            self.about = field.about;
+            given.push(Given {
+                name: field.about.name,
+                key: entry.key_span.clone(),
+                value: entry.value.span.clone(),
+            });
+            if entry.value.is_null() && !field.about.kind.may_be_empty() {
+                let message = format!("`{}`{} has no value", field.about.name, self.owner);
+                let hint = format!("for example {}, or remove the line", self.example());
+                self.error("no_value", message, &entry.key_span, &hint);
+                continue;
+            }
+            (field.put)(self, &entry.value, into);
+        }
+        (self.about, self.owner) = outside;
+        given
+    }
+
+    fn unknown_key<T>(&mut self, section: &Section<T>, key: &str, span: &Span) {
+        let place = match self.owner.strip_prefix(" of ") {
+            Some(owner) => format!("in {owner}"),
+            None => "at the top level".to_owned(),
+        };
+        let names: Vec<&str> = section.fields.iter().map(|field| field.about.name).collect();
+        let foreign = FOREIGN.iter().find(|(at, word, _)| *at == section.name && *word == key);
+        let elsewhere = || {
+            let sections = fields::sections();
+            let other = sections.iter().find(|other| other.fields.iter().any(|about| about.name == key))?;
+            Some(match other.name {
+                "manifest" => format!("`{key}` stands at the top level"),
+                "service" => format!("`{key}` belongs to a service: `services: {{NAME: {{{key}: …}}}}`"),
+                name => format!("`{key}` belongs in `{name}`"),
+            })
+        };
+        let hint = match foreign {
+            Some((_, _, hint)) => (*hint).to_owned(),
+            None => base::did_you_mean(key, names.iter().copied())
+                .map(|name| format!("did you mean `{name}`?"))
+                .or_else(elsewhere)
+                .unwrap_or_else(|| format!("the keys here are {}", and_words(&names))),
+        };
+        self.error("unknown_key", format!("unknown key `{key}` {place}"), span, &hint);
+    }
+
+    /// Says that something is wrong.
+    pub(crate) fn error(&mut self, code: &'static str, message: impl Into<String>, span: &Span, hint: &str) {
+        let diagnostic = Diagnostic::error(code, message).at(&self.source, span.clone());
+        self.diagnostics.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
+    }
+
+    /// Says that the value at hand is not of its key's kind, and how it would be.
+    pub(crate) fn wrong(&mut self, node: &Node) {
+        let About { name, kind, .. } = self.about;
+        let message = format!("`{name}`{} must be {}, found {}", self.owner, kind.expected(), found(node));
+        let hint = self.remedy(node).unwrap_or_else(|| format!("for example {}", self.example()));
+        self.error("wrong_type", message, &node.span, &hint);
+    }
+
+    /// What to write instead, where that can be told from what was written.
+    fn remedy(&self, node: &Node) -> Option<String> {
+        let name = self.about.name;
+        let Scalar { text, kind, style } = node.scalar()?;
+        let write = |value: &str| Some(format!("write `{name}: {value}`"));
+        let number = text.trim().parse::<u64>().ok();
+        match self.about.kind {
+            Kind::Flag => match text.to_lowercase().as_str() {
+                "yes" | "on" | "y" | "true" => write("true"),
+                "no" | "off" | "n" | "false" => write("false"),
+                _ => None,
+            },
+            Kind::Whole(..) | Kind::Port if *style != Style::Bare && number.is_some() => {
+                Some(format!("remove the quotes: `{name}: {}`", text.trim()))
+            }
+            Kind::Duration(..) if *kind != ScalarKind::Text || number.is_some() => {
+                Some(format!("a unit is missing: `{name}: {}s`", text.trim()))
+            }
+            Kind::Names | Kind::DependsOn if !text.is_empty() => write(&format!("[{}]", shown(text))),
+            Kind::Text | Kind::Path | Kind::Paths | Kind::Filters | Kind::Command | Kind::HttpPath
+                if !text.is_empty() =>
+            {
+                Some(format!("put quotes around it: `{name}: \"{}\"`", shown(text)))
+            }
+            _ => None,
+        }
+    }
+
+    fn example(&self) -> String {
+        format!("`{}: {}`", self.about.name, self.about.example)
+    }
+
+    /// Puts a value where it belongs, unless it was wrong.
+    pub(crate) fn put<V>(&mut self, node: &Node, into: &mut V, read: fn(&mut Self, &Node) -> Option<V>) {
+        if let Some(value) = read(self, node) {
+            *into = value;
+        }
+    }
+
+    /// A text that is not empty.
+    pub(crate) fn text(&mut self, node: &Node) -> Option<String> {
+        match node.scalar() {
+            Some(Scalar { text, kind: ScalarKind::Text, .. }) if !text.trim().is_empty() => {
+                Some(text.clone())
+            }
+            Some(Scalar { kind: ScalarKind::Text, .. }) => {
+                let message = format!("`{}`{} is an empty text", self.about.name, self.owner);
+                let hint = format!("for example {}, or remove the line", self.example());
+                self.error("no_value", message, &node.span, &hint);
+                None
+            }
+            _ => {
+                self.wrong(node);
+                None
+            }
+        }
+    }
+
+    /// One of the words of the key's kind.
+    pub(crate) fn word(&mut self, node: &Node) -> Option<&'static str> {
+        let Kind::Word(words) = self.about.kind else { return None };
+        self.word_of(node, words)
+    }
+
+    fn word_of(&mut self, node: &Node, words: &'static [&'static str]) -> Option<&'static str> {
+        let text = &node.scalar()?.text;
+        let known = words.iter().find(|word| *word == text).copied();
+        if known.is_none() {
+            let message = format!(
+                "`{}`{} must be {}, found {}",
+                self.about.name,
+                self.owner,
+                words_of(words),
+                found(node)
+            );
+            let hint = match text.to_lowercase().replace('_', "-").as_str() {
+                "no" | "none" | "false" | "off" => Some("never"),
+                "unless-stopped" | "yes" | "true" | "on" => Some("always"),
+                "service-healthy" => Some("healthy"),
+                "service-started" => Some("started"),
+                other => words.iter().find(|word| **word == other).copied(),
+            };
+            let hint = hint
+                .filter(|word| words.contains(word))
+                .map(|word| format!("write `{word}`"))
+                .or_else(|| {
+                    base::did_you_mean(text, words.iter().copied())
+                        .map(|word| format!("did you mean `{word}`?"))
+                })
+                .unwrap_or_default();
+            self.error("wrong_word", message, &node.span, &hint);
+        }
+        known
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, node: &Node) -> Option<bool> {
+        if let Some(Scalar { kind: ScalarKind::Flag(flag), .. }) = node.scalar() {
+            return Some(*flag);
+        }
+        self.wrong(node);
+        None
+    }
+
+    /// A whole number within the kind's bounds.
+    pub(crate) fn whole<N: TryFrom<i64>>(&mut self, node: &Node) -> Option<N> {
+        let Kind::Whole(least, most) = self.about.kind else { return None };
+        if let Some(Scalar { kind: ScalarKind::Whole(number), .. }) = node.scalar()
+            && (least..=most).contains(number)
+            && let Ok(number) = N::try_from(*number)
+        {
+            return Some(number);
+        }
+        self.wrong(node);
+        None
+    }
+
+    /// A duration within the kind's bounds.
+    pub(crate) fn duration(&mut self, node: &Node) -> Option<Duration> {
+        let Kind::Duration(least, most) = self.about.kind else { return None };
+        let duration = match node.scalar() {
+            Some(Scalar { kind: ScalarKind::Whole(0), .. }) => Duration::ZERO,
+            Some(Scalar { text, kind: ScalarKind::Text, .. }) if text.parse::<f64>().is_err() => {
+                match base::parse_duration(text) {
+                    Ok(duration) => duration,
+                    Err(error) => {
+                        let message = format!("`{}`{}: {error}", self.about.name, self.owner);
+                        let hint = format!("write it like {} or `1m30s`; a day is `24h`", self.example());
+                        self.error("bad_duration", message, &node.span, &hint);
+                        return None;
+                    }
+                }
+            }
+            _ => {
+                self.wrong(node);
+                return None;
+            }
+        };
+        if !(least..=most).contains(&duration) {
+            self.wrong(node);
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A size within the kind's bounds.
+    pub(crate) fn size(&mut self, node: &Node) -> Option<u64> {
+        let Kind::Size(least, most) = self.about.kind else { return None };
+        let size = match node.scalar() {
+            Some(Scalar { kind: ScalarKind::Whole(number), .. }) => u64::try_from(*number).ok(),
+            Some(Scalar { text, kind: ScalarKind::Text, .. }) => match base::parse_bytes(text) {
+                Ok(bytes) => Some(bytes),
+                Err(error) => {
+                    let message = format!("`{}`{}: {error}", self.about.name, self.owner);
+                    let hint = format!("write it like {}", self.example());
+                    self.error("bad_size", message, &node.span, &hint);
+                    return None;
+                }
+            },
+            _ => None,
+        };
+        let size = size.filter(|size| (least..=most).contains(size));
+        if size.is_none() {
+            self.wrong(node);
+        }
+        size
+    }
+
+    /// `ip:port`; of this machine where the kind says so.
+    pub(crate) fn address(&mut self, node: &Node) -> Option<SocketAddr> {
+        let text = node.scalar().map(|scalar| scalar.text.trim()).unwrap_or_default();
+        let local = self.about.kind != Kind::Address;
+        let parsed = match text.strip_prefix("localhost:") {
+            Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            None => text.parse().ok(),
+        };
+        let Some(address) = parsed else {
+            let name = self.about.name;
+            let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>().ok();
+            let hint = match port {
+                Some(port) if local => format!("write `{name}: 127.0.0.1:{port}`"),
+                Some(port) => format!(
+                    "write `{name}: 127.0.0.1:{port}` for this machine only, or `0.0.0.0:{port}` for every machine \
+                     that reaches it"
+                ),
+                None if text.contains("://") => format!("leave out the scheme: {}", self.example()),
+                None if text.parse::<IpAddr>().is_ok() => format!("add the port: {}", self.example()),
+                None => format!("for example {}", self.example()),
+            };
+            let message = format!(
+                "`{name}`{} must be {}, found {}",
+                self.owner,
+                self.about.kind.expected(),
+                found(node)
+            );
+            self.error("bad_address", message, &node.span, &hint);
+            return None;
+        };
+        if local && !address.ip().is_loopback() {
+            let message = format!("`{}`{} would be open to other machines", self.about.name, self.owner);
+            let hint = format!(
+                "write `{}: 127.0.0.1:{}`: it asks nobody who they are yet, so it stays on this machine",
+                self.about.name,
+                address.port()
+            );
+            self.error("open_to_others", message, &node.span, &hint);
+            return None;
+        }
+        Some(address)
+    }
+
+    /// The same, or `off` for none.
+    pub(crate) fn put_address_or_off(&mut self, node: &Node, into: &mut Option<SocketAddr>) {
+        match node.scalar() {
+            Some(Scalar { kind: ScalarKind::Flag(false), .. }) => *into = None,
+            Some(Scalar { text, .. }) if text == "off" => *into = None,
+            _ => *into = self.address(node).or(*into),
+        }
+    }
+
+    /// One path.
+    pub(crate) fn path(&mut self, node: &Node) -> Option<PathBuf> {
+        self.text(node).map(PathBuf::from)
+    }
+
+    /// One path or several.
+    pub(crate) fn paths(&mut self, node: &Node) -> Vec<PathBuf> {
+        one_or_more(node).iter().filter_map(|node| self.path(node)).collect()
+    }
+
+    /// eskip text and how its places are found in the file.
+    pub(crate) fn inline(&mut self, node: &Node) -> Option<(String, TextMap)> {
+        self.text(node).map(|text| (text, TextMap::of(node, &self.source.text)))
+    }
+
+    /// The value of `routes`.
+    pub(crate) fn routes(&mut self, node: &Node, draft: &mut ManifestDraft) {
+        match &node.value {
+            Value::List(items) => {
+                for item in items {
+                    self.routes_entry(item, draft);
+                }
+            }
+            _ if node.is_null() => {}
+            _ => self.routes_entry(node, draft),
+        }
+    }
+
+    fn routes_entry(&mut self, node: &Node, draft: &mut ManifestDraft) {
+        let entry = match &node.value {
+            Value::Map(_) => {
+                let mut routes = RoutesDraft::default();
+                let given = self.section(&fields::ROUTES, node, &mut routes);
+                if given.len() != 1 {
+                    let hint = "write `- inline: …` or `- file: routes.eskip`";
+                    let message = "an entry of `routes` has one of `inline` and `file`";
+                    self.error("inline_or_file", message, &node.span, hint);
+                    return;
+                }
+                let file = routes.file.map(|(path, span)| RoutesEntry::File { path, span });
+                routes.inline.map(|inline| draft.inline(inline)).or(file)
+            }
+            _ => match self.inline(node) {
+                // Only eskip has arrows and lines.
+                Some(inline) if inline.0.contains("->") || inline.0.contains('\n') => {
+                    Some(draft.inline(inline))
+                }
+                Some((text, _)) => Some(RoutesEntry::File { path: text.into(), span: node.span.clone() }),
+                None => None,
+            },
+        };
+        draft.routes.extend(entry);
+    }
+
+    /// The value of `services`.
+    pub(crate) fn services(&mut self, node: &Node, draft: &mut ManifestDraft) {
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            _ if node.is_null() => return,
+            _ => return self.wrong(node),
+        };
+        for (number, entry) in entries.iter().enumerate() {
+            let name = &entry.key;
+            if number == SERVICES_MAX {
+                let message = format!("there are {} services, at most {SERVICES_MAX} are run", entries.len());
+                return self.error("too_many", message, &entry.key_span, "");
+            }
+            if !names::is_service_name(name) {
+                let message = format!("`{name}` can't be a service's name");
+                let hint = match names::valid_spelling(name) {
+                    Some(valid) => format!("write `{valid}`: lower-case letters, digits and dashes"),
+                    None => "use lower-case letters, digits and dashes, beginning with a letter".to_owned(),
+                };
+                self.error("bad_name", message, &entry.key_span, &hint);
+            }
+            let mut service = ServiceDraft::new(name.clone(), entry.key_span.clone());
+            match &entry.value.value {
+                Value::Map(_) => {
+                    let owner = format!(" of service `{name}`");
+                    service.given = self.fields(&fields::SERVICE, owner, &entry.value, &mut service);
+                }
+                _ if entry.value.is_null() => {}
+                _ => {
+                    let message = format!("service `{name}` must be a map, found {}", found(&entry.value));
+                    let hint = match entry.value.scalar() {
+                        Some(scalar)
+                            if scalar.kind == ScalarKind::Text && scalar.text.starts_with("http") =>
+                        {
+                            format!("write `{name}: {{at: {}}}`", shown(&scalar.text))
+                        }
+                        Some(scalar) if scalar.kind == ScalarKind::Text => {
+                            format!("write `{name}: {{run: {}}}`", shown(&scalar.text))
+                        }
+                        _ => format!("for example `{name}: {{run: npm start}}`"),
+                    };
+                    self.error("wrong_type", message, &entry.value.span, &hint);
+                    service.unreadable = true;
+                }
+            }
+            draft.services.push(service);
+        }
+    }
+}
+
+/// What was found, in words.
+pub(crate) fn found(node: &Node) -> String {
+    match &node.value {
+        Value::List(_) => "a list".to_owned(),
+        Value::Map(_) => "a map".to_owned(),
+        Value::Scalar(Scalar { text, kind, .. }) => match kind {
+            ScalarKind::Null => "nothing".to_owned(),
+            ScalarKind::Flag(_) => format!("`{text}`"),
+            ScalarKind::Whole(_) | ScalarKind::Fraction => format!("the number `{}`", shown(text)),
+            ScalarKind::Text if text.is_empty() => "an empty text".to_owned(),
+            ScalarKind::Text => format!("the text `{}`", shown(text)),
+        },
+    }
+}
+
+/// The first line of a text, and not too much of it.
+fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() > MOST || line.len() < text.trim_end().len() {
+        let short: String = line.chars().take(MOST).collect();
+        format!("{short}…")
+    } else {
+        line.to_owned()
+    }
+}
+
+/// The items of a list; anything else as the only item.
+fn one_or_more(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}

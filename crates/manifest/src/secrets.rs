@@ -1,0 +1,101 @@
+//! What must not be shown: the values of variables. Diagnostics print the line they are about, so they are
+//! given a copy of the text with these values made unreadable, its bytes and columns unchanged.
+
+use base::{Source, Span};
+
+/// A copy with these bytes hidden.
+pub(crate) fn hide(source: &Source, spans: &[Span]) -> Source {
+    if spans.is_empty() {
+        return source.clone();
+    }
+    let mut spans: Vec<&Span> = spans.iter().collect();
+    spans.sort_by_key(|span| span.start);
+    let mut text = String::with_capacity(source.text.len());
+    let mut spans = spans.into_iter().peekable();
+    for (at, character) in source.text.char_indices() {
+        while spans.next_if(|span| span.end <= at).is_some() {}
+        let hidden = spans.peek().is_some_and(|span| span.start <= at);
+        text.push(if hidden { veil(character) } else { character });
+    }
+    Source::new(source.name.clone(), text)
+}
+
+/// A copy with everything hidden that looks like a variable's value, for a text that is no YAML: what follows
+/// `env:` on its line, and after the first `:` or `=` in the lines indented deeper below it.
+pub(crate) fn hide_guessed(source: &Source) -> Source {
+    let mut spans = Vec::new();
+    // How far the line with `env:` was indented.
+    let mut block: Option<usize> = None;
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let indentation = line.len() - line.trim_start().len();
+        let end = start + line.len();
+        if block.is_some_and(|outside| !line.trim().is_empty() && indentation <= outside) {
+            block = None;
+        }
+        if block.is_some() {
+            // Without either sign it is the rest of a value that goes over several lines.
+            let from = line.find([':', '=']).map_or(0, |sign| sign + 1);
+            spans.push(start + from..end);
+        } else if let Some(from) = after_env(line) {
+            spans.push(start + from..end);
+            block = Some(indentation);
+        }
+        start = end;
+    }
+    hide(source, &spans)
+}
+
+/// Where the value of a key `env` or `environment` begins in a line.
+fn after_env(line: &str) -> Option<usize> {
+    ["env:", "env\":", "env':", "environment:"]
+        .into_iter()
+        .filter_map(|key| line.find(key).map(|at| at + key.len()))
+        .min()
+}
+
+/// As many bytes and one column; line ends and blanks stay, so that the line keeps its form.
+fn veil(character: char) -> char {
+    match character {
+        '\n' | '\r' | ' ' | '\t' => character,
+        _ => match character.len_utf8() {
+            1 => '*',
+            2 => '\u{b7}',
+            3 => '\u{2022}',
+            _ => '\u{1f512}',
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_keeps_its_bytes_and_columns() {
+        let source = Source::new("x", "A: s\u{e4}\u{20ac}\u{1f600} t\nB: open");
+        let from = 3;
+        let hidden = hide(&source, &[from..source.text.find('\n').unwrap()]);
+        assert_eq!(&*hidden.text, "A: *\u{b7}\u{2022}\u{1f512} *\nB: open");
+        assert_eq!(hidden.text.len(), source.text.len());
+    }
+
+    #[test]
+    fn a_text_that_is_no_yaml_shows_no_variables() {
+        let source = Source::new(
+            "x",
+            "web:\n  env:\n    KEY: top\n      secret\n\n    B=b\n  run: npm\n  x: {env: {A: b}}\n",
+        );
+        expect_test::expect![[r#"
+            web:
+              env:
+                KEY: ***
+                  ******
+
+                B=*
+              run: npm
+              x: {env: *** ***
+        "#]]
+        .assert_eq(&hide_guessed(&source).text);
+    }
+}

@@ -1,0 +1,1136 @@
+//! What newcomers get wrong in one key: its name, its kind, its form.
+
+use crate::check;
+use expect_test::expect;
+
+#[test]
+fn several_mistakes_are_said_at_once_in_the_order_of_the_file() {
+    check(
+        "
+nam: shop
+services:
+  Web_App:
+    run: npm start
+    prot: 3000
+    stop_grace: 30
+    calls: [crat]
+  cart:
+    run: ./cart
+    replicas: many
+    health: healthz
+gateway:
+  address: :9090
+  api: 0.0.0.0:4600
+",
+        expect![[r#"
+            error: unknown key `nam` at the top level
+             --> tombolo.yaml:2:1
+              |
+            2 | nam: shop
+              | ^^^
+              |
+              = hint: did you mean `name`?
+            error: `Web_App` can't be a service's name
+             --> tombolo.yaml:4:3
+              |
+            4 |   Web_App:
+              |   ^^^^^^^
+              |
+              = hint: write `web-app`: lower-case letters, digits and dashes
+            error: unknown key `prot` in service `Web_App`
+             --> tombolo.yaml:6:5
+              |
+            6 |     prot: 3000
+              |     ^^^^
+              |
+              = hint: did you mean `port`?
+            error: `stop_grace` of service `Web_App` must be a duration from 0s to 1h, found the number `30`
+             --> tombolo.yaml:7:17
+              |
+            7 |     stop_grace: 30
+              |                 ^^
+              |
+              = hint: a unit is missing: `stop_grace: 30s`
+            error: `calls` of service `Web_App` names `crat`, which is no service
+             --> tombolo.yaml:8:13
+              |
+            8 |     calls: [crat]
+              |             ^^^^
+              |
+              = hint: did you mean `cart`?
+            error: `replicas` of service `cart` must be a whole number from 1 to 64, found the text `many`
+              --> tombolo.yaml:11:15
+               |
+            11 |     replicas: many
+               |               ^^^^
+               |
+               = hint: for example `replicas: 3`
+            error: `health` of service `cart` must be a path that begins with `/`, the word `tcp`, or a map, found the text `healthz`
+              --> tombolo.yaml:12:13
+               |
+            12 |     health: healthz
+               |             ^^^^^^^
+               |
+               = hint: write `health: /healthz` for an HTTP path, or `health: tcp`
+            error: `address` of `gateway` must be an address like `127.0.0.1:8080`, found the text `:9090`
+              --> tombolo.yaml:14:12
+               |
+            14 |   address: :9090
+               |            ^^^^^
+               |
+               = hint: write `address: 127.0.0.1:9090` for this machine only, or `0.0.0.0:9090` for every machine that reaches it
+            error: `api` of `gateway` would be open to other machines
+              --> tombolo.yaml:15:8
+               |
+            15 |   api: 0.0.0.0:4600
+               |        ^^^^^^^^^^^^
+               |
+               = hint: write `api: 127.0.0.1:4600`: it asks nobody who they are yet, so it stays on this machine"#]],
+    );
+}
+
+#[test]
+fn words_from_other_tools_are_answered_with_ours() {
+    check(
+        "
+version: '3'
+services:
+  web:
+    image: nginx
+    command: npm start
+    environment: {A: b}
+    ports: ['8080:80']
+    healthcheck: {test: x}
+    working_dir: web
+    run: npm start
+    health: {path: /x, retries: 3}
+    restart: {policy: always}
+gateway: {listen: ':80', tls: true}
+log: {level: debug}
+",
+        expect![[r#"
+            error: unknown key `version` at the top level
+             --> tombolo.yaml:2:1
+              |
+            2 | version: '3'
+              | ^^^^^^^
+              |
+              = hint: a manifest has no version: remove the line
+            error: unknown key `image` in service `web`
+             --> tombolo.yaml:5:5
+              |
+            5 |     image: nginx
+              |     ^^^^^
+              |
+              = hint: Tombolo runs programs: `run: docker run --rm -p $PORT:80 IMAGE` starts an image
+            error: unknown key `command` in service `web`
+             --> tombolo.yaml:6:5
+              |
+            6 |     command: npm start
+              |     ^^^^^^^
+              |
+              = hint: write `run`
+            error: unknown key `environment` in service `web`
+             --> tombolo.yaml:7:5
+              |
+            7 |     environment: {A: *}
+              |     ^^^^^^^^^^^
+              |
+              = hint: write `env`
+            error: unknown key `ports` in service `web`
+             --> tombolo.yaml:8:5
+              |
+            8 |     ports: [*********]
+              |     ^^^^^
+              |
+              = hint: write `port`, with one number; traffic from outside comes in through `routes`
+            error: unknown key `healthcheck` in service `web`
+             --> tombolo.yaml:9:5
+              |
+            9 |     healthcheck: {test: *}
+              |     ^^^^^^^^^^^
+              |
+              = hint: write `health`
+            error: unknown key `working_dir` in service `web`
+              --> tombolo.yaml:10:5
+               |
+            10 |     working_dir: web
+               |     ^^^^^^^^^^^
+               |
+               = hint: write `dir`
+            error: unknown key `path` in `health` of service `web`
+              --> tombolo.yaml:12:14
+               |
+            12 |     health: {path: /x, retries: 3}
+               |              ^^^^
+               |
+               = hint: write `http`
+            error: unknown key `retries` in `health` of service `web`
+              --> tombolo.yaml:12:24
+               |
+            12 |     health: {path: /x, retries: 3}
+               |                        ^^^^^^^
+               |
+               = hint: write `failures`
+            error: unknown key `policy` in `restart` of service `web`
+              --> tombolo.yaml:13:15
+               |
+            13 |     restart: {policy: always}
+               |               ^^^^^^
+               |
+               = hint: write `when`
+            error: unknown key `listen` in `gateway`
+              --> tombolo.yaml:14:11
+               |
+            14 | gateway: {listen: ':80', tls: true}
+               |           ^^^^^^
+               |
+               = hint: write `address`
+            error: unknown key `tls` in `gateway`
+              --> tombolo.yaml:14:26
+               |
+            14 | gateway: {listen: ':80', tls: true}
+               |                          ^^^
+               |
+               = hint: write `tls_cert` and `tls_key`
+            error: unknown key `level` in `log`
+              --> tombolo.yaml:15:7
+               |
+            15 | log: {level: debug}
+               |       ^^^^^
+               |
+               = hint: there is no level to set"#]],
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_sent_to_its_own() {
+    check(
+        "run: npm start\naddress: 127.0.0.1:80\nservices:\n  web:\n    run: a\n    gateway: b\n    interval: 5s\n",
+        expect![[r#"
+            error: unknown key `run` at the top level
+             --> tombolo.yaml:1:1
+              |
+            1 | run: npm start
+              | ^^^
+              |
+              = hint: `run` belongs to a service: `services: {NAME: {run: …}}`
+            error: unknown key `address` at the top level
+             --> tombolo.yaml:2:1
+              |
+            2 | address: 127.0.0.1:80
+              | ^^^^^^^
+              |
+              = hint: `address` belongs in `gateway`
+            error: unknown key `gateway` in service `web`
+             --> tombolo.yaml:6:5
+              |
+            6 |     gateway: b
+              |     ^^^^^^^
+              |
+              = hint: `gateway` stands at the top level
+            error: unknown key `interval` in service `web`
+             --> tombolo.yaml:7:5
+              |
+            7 |     interval: 5s
+              |     ^^^^^^^^
+              |
+              = hint: `interval` belongs in `health`"#]],
+    );
+    check("log:\n  colour: true\n", expect![[r#"
+        error: unknown key `colour` in `log`
+         --> tombolo.yaml:2:3
+          |
+        2 |   colour: true
+          |   ^^^^^^
+          |
+          = hint: the keys here are `format`, `access` and `strip_query`"#]]);
+}
+
+#[test]
+fn a_key_without_a_value() {
+    check("name:\nservices:\n  web:\n    run:\n    port:\n    env:\n", expect![[r#"
+        error: `name` has no value
+         --> tombolo.yaml:1:1
+          |
+        1 | name:
+          | ^^^^
+          |
+          = hint: for example `name: shop`, or remove the line
+        error: `run` of service `web` has no value
+         --> tombolo.yaml:4:5
+          |
+        4 |     run:
+          |     ^^^
+          |
+          = hint: for example `run: npm start`, or remove the line
+        error: `port` of service `web` has no value
+         --> tombolo.yaml:5:5
+          |
+        5 |     port:
+          |     ^^^^
+          |
+          = hint: for example `port: 3000`, or remove the line"#]]);
+    check("services:\n  web:\n    run: ''\n", expect![[r#"
+        error: `run` of service `web` is an empty text
+         --> tombolo.yaml:3:10
+          |
+        3 |     run: ''
+          |          ^^
+          |
+          = hint: for example `run: npm start`, or remove the line"#]]);
+}
+
+#[test]
+fn texts_that_yaml_takes_for_something_else() {
+    check("name: 7\nservices:\n  web:\n    run: true\n    dir: 1.5\n", expect![[r#"
+        error: `name` must be a text, found the number `7`
+         --> tombolo.yaml:1:7
+          |
+        1 | name: 7
+          |       ^
+          |
+          = hint: put quotes around it: `name: "7"`
+        error: `run` of service `web` must be a command: a text for the shell, or a list of the program and its arguments, found `true`
+         --> tombolo.yaml:4:10
+          |
+        4 |     run: true
+          |          ^^^^
+          |
+          = hint: put quotes around it: `run: "true"`
+        error: `dir` of service `web` must be a path, found the number `1.5`
+         --> tombolo.yaml:5:10
+          |
+        5 |     dir: 1.5
+          |          ^^^
+          |
+          = hint: put quotes around it: `dir: "1.5"`"#]]);
+    check(
+        "log:\n  access: yes\n  strip_query: off\n  format: xml\ngateway:\n  strict: maybe\n",
+        expect![[r#"
+            error: `access` of `log` must be `true` or `false`, found the text `yes`
+             --> tombolo.yaml:2:11
+              |
+            2 |   access: yes
+              |           ^^^
+              |
+              = hint: write `access: true`
+            error: `strip_query` of `log` must be `true` or `false`, found the text `off`
+             --> tombolo.yaml:3:16
+              |
+            3 |   strip_query: off
+              |                ^^^
+              |
+              = hint: write `strip_query: false`
+            error: `format` of `log` must be `text` or `json`, found the text `xml`
+             --> tombolo.yaml:4:11
+              |
+            4 |   format: xml
+              |           ^^^
+            error: `strict` of `gateway` must be `true` or `false`, found the text `maybe`
+             --> tombolo.yaml:6:11
+              |
+            6 |   strict: maybe
+              |           ^^^^^
+              |
+              = hint: for example `strict: true`"#]],
+    );
+}
+
+#[test]
+fn numbers_and_their_bounds() {
+    check(
+        "
+services:
+  a: {run: a, replicas: 0}
+  b: {run: b, replicas: '3'}
+  c: {run: c, replicas: 2.5}
+  d: {run: d, port: 80800}
+  e: {run: e, port: 0}
+  f: {run: f, port: '8080'}
+  g: {run: g, port: '8080:80'}
+  h: {run: h, health: {failures: 0}}
+gateway: {workers: 99999}
+",
+        expect![[r#"
+            error: `replicas` of service `a` must be a whole number from 1 to 64, found the number `0`
+             --> tombolo.yaml:3:25
+              |
+            3 |   a: {run: a, replicas: 0}
+              |                         ^
+              |
+              = hint: for example `replicas: 3`
+            error: `replicas` of service `b` must be a whole number from 1 to 64, found the text `3`
+             --> tombolo.yaml:4:25
+              |
+            4 |   b: {run: b, replicas: '3'}
+              |                         ^^^
+              |
+              = hint: remove the quotes: `replicas: 3`
+            error: `replicas` of service `c` must be a whole number from 1 to 64, found the number `2.5`
+             --> tombolo.yaml:5:25
+              |
+            5 |   c: {run: c, replicas: 2.5}
+              |                         ^^^
+              |
+              = hint: for example `replicas: 3`
+            error: `port` of service `d` must be a port, a number from 1 to 65535, found the number `80800`
+             --> tombolo.yaml:6:21
+              |
+            6 |   d: {run: d, port: 80800}
+              |                     ^^^^^
+              |
+              = hint: for example `port: 3000`
+            error: `port` of service `e` can't be 0
+             --> tombolo.yaml:7:21
+              |
+            7 |   e: {run: e, port: 0}
+              |                     ^
+              |
+              = hint: leave `port` out: a free one is assigned then
+            error: `port` of service `f` must be a port, a number from 1 to 65535, found the text `8080`
+             --> tombolo.yaml:8:21
+              |
+            8 |   f: {run: f, port: '8080'}
+              |                     ^^^^^^
+              |
+              = hint: remove the quotes: `port: 8080`
+            error: `port` of service `g` must be a port, a number from 1 to 65535, found the text `8080:80`
+             --> tombolo.yaml:9:21
+              |
+            9 |   g: {run: g, port: '8080:80'}
+              |                     ^^^^^^^^^
+              |
+              = hint: for example `port: 3000`
+            error: `failures` of `health` of service `h` must be a whole number from 1 to 1000, found the number `0`
+              --> tombolo.yaml:10:34
+               |
+            10 |   h: {run: h, health: {failures: 0}}
+               |                                  ^
+               |
+               = hint: for example `failures: 5`
+            error: `workers` of `gateway` must be a whole number from 1 to 1024, found the number `99999`
+              --> tombolo.yaml:11:20
+               |
+            11 | gateway: {workers: 99999}
+               |                    ^^^^^
+               |
+               = hint: for example `workers: 4`"#]],
+    );
+}
+
+#[test]
+fn durations_and_sizes() {
+    check(
+        "
+services:
+  a: {run: a, stop_grace: 10}
+  b: {run: b, stop_grace: 10 seconds}
+  c: {run: c, stop_grace: 1d}
+  d: {run: d, stop_grace: 5h}
+  e: {run: e, stop_grace: -5s}
+  f: {run: f, health: {interval: 0}}
+  g: {run: g, restart: {backoff: 2m}}
+limits:
+  body_bytes: 10 megs
+  header_bytes: 0
+  read_timeout: [1s]
+  connections: 0
+",
+        expect![[r#"
+            error: `stop_grace` of service `a` must be a duration from 0s to 1h, found the number `10`
+             --> tombolo.yaml:3:27
+              |
+            3 |   a: {run: a, stop_grace: 10}
+              |                           ^^
+              |
+              = hint: a unit is missing: `stop_grace: 10s`
+            error: `stop_grace` of service `b`: `10 seconds` is not a duration: ` seconds` is no unit, use ns, us, ms, s, m or h
+             --> tombolo.yaml:4:27
+              |
+            4 |   b: {run: b, stop_grace: 10 seconds}
+              |                           ^^^^^^^^^^
+              |
+              = hint: write it like `stop_grace: 30s` or `1m30s`; a day is `24h`
+            error: `stop_grace` of service `c`: `1d` is not a duration: `d` is no unit, use ns, us, ms, s, m or h
+             --> tombolo.yaml:5:27
+              |
+            5 |   c: {run: c, stop_grace: 1d}
+              |                           ^^
+              |
+              = hint: write it like `stop_grace: 30s` or `1m30s`; a day is `24h`
+            error: `stop_grace` of service `d` must be a duration from 0s to 1h, found the text `5h`
+             --> tombolo.yaml:6:27
+              |
+            6 |   d: {run: d, stop_grace: 5h}
+              |                           ^^
+              |
+              = hint: for example `stop_grace: 30s`
+            error: `stop_grace` of service `e`: `-5s` is not a duration: write numbers with units, such as `1m30s` or `250ms`
+             --> tombolo.yaml:7:27
+              |
+            7 |   e: {run: e, stop_grace: -5s}
+              |                           ^^^
+              |
+              = hint: write it like `stop_grace: 30s` or `1m30s`; a day is `24h`
+            error: `interval` of `health` of service `f` must be a duration from 100ms to 1h, found the number `0`
+             --> tombolo.yaml:8:34
+              |
+            8 |   f: {run: f, health: {interval: 0}}
+              |                                  ^
+              |
+              = hint: a unit is missing: `interval: 0s`
+            error: `backoff_max` of `restart` of service `g` is shorter than `backoff`: 30s and 2m
+             --> tombolo.yaml:9:34
+              |
+            9 |   g: {run: g, restart: {backoff: 2m}}
+              |                                  ^^
+              |
+              = hint: write `backoff_max: 2m` or longer
+            error: `body_bytes` of `limits`: `megs` is no unit of size, use KiB, MiB or GiB
+              --> tombolo.yaml:11:15
+               |
+            11 |   body_bytes: 10 megs
+               |               ^^^^^^^
+               |
+               = hint: write it like `body_bytes: 10MiB`
+            error: `header_bytes` of `limits` must be a size from 1KiB to 16MiB, found the number `0`
+              --> tombolo.yaml:12:17
+               |
+            12 |   header_bytes: 0
+               |                 ^
+               |
+               = hint: for example `header_bytes: 32KiB`
+            error: `read_timeout` of `limits` must be a duration from 1ms to 24h, found a list
+              --> tombolo.yaml:13:17
+               |
+            13 |   read_timeout: [1s]
+               |                 ^^^^
+               |
+               = hint: for example `read_timeout: 30s`
+            error: `connections` of `limits` must be a whole number from 1 to 10000000, found the number `0`
+              --> tombolo.yaml:14:16
+               |
+            14 |   connections: 0
+               |                ^
+               |
+               = hint: for example `connections: 1000`"#]],
+    );
+}
+
+#[test]
+fn services_of_the_wrong_form() {
+    check("services:\n  - web\n", expect![[r#"
+        error: `services` must be a map of services by their names, found a list
+         --> tombolo.yaml:2:3
+          |
+        2 |   - web
+          |   ^
+          |
+          = hint: for example `services: {web: {run: npm start}}`"#]]);
+    check("services:\n  web: npm start\n  pay: http://10.0.0.5:80\n  old: [a]\n  new:\n", expect![[r#"
+        error: service `web` must be a map, found the text `npm start`
+         --> tombolo.yaml:2:8
+          |
+        2 |   web: npm start
+          |        ^^^^^^^^^
+          |
+          = hint: write `web: {run: npm start}`
+        error: service `pay` must be a map, found the text `http://10.0.0.5:80`
+         --> tombolo.yaml:3:8
+          |
+        3 |   pay: http://10.0.0.5:80
+          |        ^^^^^^^^^^^^^^^^^^
+          |
+          = hint: write `pay: {at: http://10.0.0.5:80}`
+        error: service `old` must be a map, found a list
+         --> tombolo.yaml:4:8
+          |
+        4 |   old: [a]
+          |        ^^^
+          |
+          = hint: for example `old: {run: npm start}`
+        error: service `new` has neither `run` nor `at`
+         --> tombolo.yaml:5:3
+          |
+        5 |   new:
+          |   ^^^
+          |
+          = hint: add `run: COMMAND` to have it started, or `at: http://HOST:PORT` if somebody else runs it"#]]);
+    check("services:\n  web:\n    run: a\n    at: http://b:80\n", expect![[r#"
+        error: service `web` has both `run` and `at`
+         --> tombolo.yaml:4:5
+          |
+        4 |     at: http://b:80
+          |     ^^
+          |
+          = hint: keep `run` if Tombolo starts it, `at` if somebody else does"#]]);
+    check("services:\n  web:\n    at: http://b:80\n    port: 80\n    env: {A: b}\n", expect![[r#"
+        error: `port` of service `web` means nothing beside `at`
+         --> tombolo.yaml:4:5
+          |
+        4 |     port: 80
+          |     ^^^^
+          |
+          = hint: Tombolo does not run what stands at an address: remove the line
+        error: `env` of service `web` means nothing beside `at`
+         --> tombolo.yaml:5:5
+          |
+        5 |     env: {A: *}
+          |     ^^^
+          |
+          = hint: Tombolo does not run what stands at an address: remove the line"#]]);
+    check(
+        "services:\n  web:\n    run: [npm, [start]]\n  b:\n    run: []\n  c:\n    run: {cmd: x}\n",
+        expect![[r#"
+            error: an entry of `run` of service `web` must be a text, found a list
+             --> tombolo.yaml:3:16
+              |
+            3 |     run: [npm, [start]]
+              |                ^^^^^^^
+              |
+              = hint: one word each, as in `run: [npm, start]`
+            error: `run` of service `b` must be a command: a text for the shell, or a list of the program and its arguments, found a list
+             --> tombolo.yaml:5:10
+              |
+            5 |     run: []
+              |          ^^
+              |
+              = hint: for example `run: npm start`
+            error: `run` of service `c` must be a command: a text for the shell, or a list of the program and its arguments, found a map
+             --> tombolo.yaml:7:10
+              |
+            7 |     run: {cmd: x}
+              |          ^^^^^^^^
+              |
+              = hint: for example `run: npm start`"#]],
+    );
+}
+
+#[test]
+fn names_of_services() {
+    check(
+        "services:\n  My_Service: {run: a}\n  paymentAPI: {run: a}\n  web.v2: {run: a}\n  \"123\": {run: a}\n",
+        expect![[r#"
+            error: `My_Service` can't be a service's name
+             --> tombolo.yaml:2:3
+              |
+            2 |   My_Service: {run: a}
+              |   ^^^^^^^^^^
+              |
+              = hint: write `my-service`: lower-case letters, digits and dashes
+            error: `paymentAPI` can't be a service's name
+             --> tombolo.yaml:3:3
+              |
+            3 |   paymentAPI: {run: a}
+              |   ^^^^^^^^^^
+              |
+              = hint: write `payment-api`: lower-case letters, digits and dashes
+            error: `web.v2` can't be a service's name
+             --> tombolo.yaml:4:3
+              |
+            4 |   web.v2: {run: a}
+              |   ^^^^^^
+              |
+              = hint: write `web-v2`: lower-case letters, digits and dashes
+            error: `123` can't be a service's name
+             --> tombolo.yaml:5:3
+              |
+            5 |   "123": {run: a}
+              |   ^^^^^
+              |
+              = hint: use lower-case letters, digits and dashes, beginning with a letter"#]],
+    );
+}
+
+#[test]
+fn addresses_of_services_run_elsewhere() {
+    check(
+        "
+services:
+  a: {at: '10.0.0.5:8080'}
+  b: {at: 'http://10.0.0.5:8080/api'}
+  c: {at: ['http://ok:80', 'ftp://x:80']}
+  d: {at: 'http://user:password@x:80'}
+  e: {at: 'http://x:99999'}
+  f: {at: ':8080'}
+  g: {at: []}
+  h: {at: 'http://'}
+",
+        expect![[r#"
+            error: `at` of service `a` needs a scheme, found `10.0.0.5:8080`
+             --> tombolo.yaml:3:11
+              |
+            3 |   a: {at: '10.0.0.5:8080'}
+              |           ^^^^^^^^^^^^^^^
+              |
+              = hint: write `http://10.0.0.5:8080`
+            error: `at` of service `b` takes no path, found `http://10.0.0.5:8080/api`
+             --> tombolo.yaml:4:11
+              |
+            4 |   b: {at: 'http://10.0.0.5:8080/api'}
+              |           ^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: write `http://10.0.0.5:8080`
+            error: `at` of service `c` knows no scheme `ftp`, found `ftp://x:80`
+             --> tombolo.yaml:5:28
+              |
+            5 |   c: {at: ['http://ok:80', 'ftp://x:80']}
+              |                            ^^^^^^^^^^^^
+              |
+              = hint: use `http://` or `https://`
+            error: `at` of service `d` takes no user or password, found `http://user:password@x:80`
+             --> tombolo.yaml:6:11
+              |
+            6 |   d: {at: 'http://user:password@x:80'}
+              |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: send them with a filter on the route
+            error: `at` of service `e` has no port from 1 to 65535, found `http://x:99999`
+             --> tombolo.yaml:7:11
+              |
+            7 |   e: {at: 'http://x:99999'}
+              |           ^^^^^^^^^^^^^^^^
+              |
+              = hint: for example `http://x:8080`
+            error: `at` of service `f` needs a scheme, found `:8080`
+             --> tombolo.yaml:8:11
+              |
+            8 |   f: {at: ':8080'}
+              |           ^^^^^^^
+              |
+              = hint: write `http://127.0.0.1:8080`
+            error: `at` of service `g` must be an address like `http://10.0.0.5:8080`, or a list of them, found a list
+             --> tombolo.yaml:9:11
+              |
+            9 |   g: {at: []}
+              |           ^^
+              |
+              = hint: for example `at: http://10.0.0.5:8080`
+            error: `at` of service `h` has no host name or address, found `http://`
+              --> tombolo.yaml:10:11
+               |
+            10 |   h: {at: 'http://'}
+               |           ^^^^^^^^^
+               |
+               = hint: for example `http://10.0.0.5:8080`; an IPv6 address stands in `[` and `]`"#]],
+    );
+}
+
+#[test]
+fn forms_of_health() {
+    check(
+        "
+services:
+  a: {run: a, health: healthz}
+  b: {run: b, health: 'http://localhost:3000/healthz'}
+  c: {run: c, health: curl -f localhost}
+  d: {run: d, health: {http: /x, tcp: true}}
+  e: {run: e, health: {tcp: false}}
+  f: {run: f, health: {http: 'a b'}}
+  g: {run: g, health: 5}
+  h: {run: h, health: [a]}
+",
+        expect![[r#"
+            error: `health` of service `a` must be a path that begins with `/`, the word `tcp`, or a map, found the text `healthz`
+             --> tombolo.yaml:3:23
+              |
+            3 |   a: {run: a, health: healthz}
+              |                       ^^^^^^^
+              |
+              = hint: write `health: /healthz` for an HTTP path, or `health: tcp`
+            error: `health` of service `b` must be a path that begins with `/`, the word `tcp`, or a map, found the text `http://localhost:3000/healthz`
+             --> tombolo.yaml:4:23
+              |
+            4 |   b: {run: b, health: 'http://localhost:3000/healthz'}
+              |                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: write the path alone: `health: /healthz`
+            error: `health` of service `c` must be a path that begins with `/`, the word `tcp`, or a map, found the text `curl -f localhost`
+             --> tombolo.yaml:5:23
+              |
+            5 |   c: {run: c, health: curl -f localhost}
+              |                       ^^^^^^^^^^^^^^^^^
+              |
+              = hint: a command is written `health: {command: curl -f localhost}`
+            error: `health` of service `d` has both `http` and `tcp`
+             --> tombolo.yaml:6:34
+              |
+            6 |   d: {run: d, health: {http: /x, tcp: true}}
+              |                                  ^^^
+              |
+              = hint: keep one of them
+            error: `tcp` of `health` of service `e` can't be `false`
+             --> tombolo.yaml:7:23
+              |
+            7 |   e: {run: e, health: {tcp: false}}
+              |                       ^^^^^^^^^^^^
+              |
+              = hint: write `tcp: true`, `http` or `command`
+            error: `http` of `health` of service `f` must be a path that begins with `/` and holds no spaces, found the text `a b`
+             --> tombolo.yaml:8:30
+              |
+            8 |   f: {run: f, health: {http: 'a b'}}
+              |                              ^^^^^
+              |
+              = hint: write `/a b`, with `%20` for a space
+            error: `health` of service `g` must be a path that begins with `/`, the word `tcp`, or a map, found the number `5`
+             --> tombolo.yaml:9:23
+              |
+            9 |   g: {run: g, health: 5}
+              |                       ^
+              |
+              = hint: for example `health: /healthz`
+            error: `health` of service `h` must be a path that begins with `/`, the word `tcp`, or a map, found a list
+              --> tombolo.yaml:10:23
+               |
+            10 |   h: {run: h, health: [a]}
+               |                       ^^^
+               |
+               = hint: for example `health: /healthz`"#]],
+    );
+}
+
+#[test]
+fn forms_of_restart() {
+    check(
+        "
+services:
+  a: {run: a, restart: unless-stopped}
+  b: {run: b, restart: no}
+  c: {run: c, restart: on_failure}
+  d: {run: d, restart: false}
+  e: {run: e, restart: 5}
+  f: {run: f, restart: {when: sometimes}}
+",
+        expect![[r#"
+            error: `restart` of service `a` must be `always`, `on-failure` or `never`, found the text `unless-stopped`
+             --> tombolo.yaml:3:24
+              |
+            3 |   a: {run: a, restart: unless-stopped}
+              |                        ^^^^^^^^^^^^^^
+              |
+              = hint: write `always`
+            error: `restart` of service `b` must be `always`, `on-failure` or `never`, found the text `no`
+             --> tombolo.yaml:4:24
+              |
+            4 |   b: {run: b, restart: no}
+              |                        ^^
+              |
+              = hint: write `never`
+            error: `restart` of service `c` must be `always`, `on-failure` or `never`, found the text `on_failure`
+             --> tombolo.yaml:5:24
+              |
+            5 |   c: {run: c, restart: on_failure}
+              |                        ^^^^^^^^^^
+              |
+              = hint: write `on-failure`
+            error: `restart` of service `d` must be `always`, `on-failure` or `never`, found `false`
+             --> tombolo.yaml:6:24
+              |
+            6 |   d: {run: d, restart: false}
+              |                        ^^^^^
+              |
+              = hint: write `never`
+            error: `restart` of service `e` must be `always`, `on-failure` or `never`, or a map, found the number `5`
+             --> tombolo.yaml:7:24
+              |
+            7 |   e: {run: e, restart: 5}
+              |                        ^
+              |
+              = hint: for example `restart: on-failure`
+            error: `when` of `restart` of service `f` must be `always`, `on-failure` or `never`, found the text `sometimes`
+             --> tombolo.yaml:8:31
+              |
+            8 |   f: {run: f, restart: {when: sometimes}}
+              |                               ^^^^^^^^^"#]],
+    );
+}
+
+#[test]
+fn variables_and_never_their_values() {
+    check(
+        "
+services:
+  a: {run: a, env: {log-level: hunter2, 2FA: hunter2, OK: hunter2}}
+  b:
+    run: b
+    env:
+      - API_KEY=hunter2
+  c: {run: c, env: API_KEY=hunter2}
+  d: {run: d, env: {API_KEY=hunter2}}
+  e: {run: e, env: {A: , B: [hunter2], C: {d: hunter2}}}
+  f: {run: f, evn: {A: hunter2}}
+  g: {run: g, env: {A: hunter2, A: hunter2}}
+",
+        expect![[r#"
+            error: `log-level` can't be a variable's name
+             --> tombolo.yaml:3:21
+              |
+            3 |   a: {run: a, env: {log-level: *******, 2FA: *******, OK: *******}}
+              |                     ^^^^^^^^^
+              |
+              = hint: write `log_level`: letters, digits and `_`
+            error: `2FA` can't be a variable's name
+             --> tombolo.yaml:3:41
+              |
+            3 |   a: {run: a, env: {log-level: *******, 2FA: *******, OK: *******}}
+              |                                         ^^^
+              |
+              = hint: write `_2FA`: letters, digits and `_`
+            error: `env` of service `b` must be a map of variables, found a list
+             --> tombolo.yaml:7:7
+              |
+            7 |       - ***************
+              |       ^
+              |
+              = hint: write `NAME: value`, each on a line of its own below `env:`
+            error: `env` of service `c` must be a map of variables, found something else
+             --> tombolo.yaml:8:20
+              |
+            8 |   c: {run: c, env: ***************}
+              |                    ^^^^^^^^^^^^^^^
+              |
+              = hint: write `NAME: value`, each on a line of its own below `env:`
+            error: `env` of service `d` sets a variable with `=`
+             --> tombolo.yaml:9:21
+              |
+            9 |   d: {run: d, env: {***************}}
+              |                     ^^^^^^^^^^^^^^^
+              |
+              = hint: write `API_KEY: value`
+            error: variable `A` of service `e` has no value
+              --> tombolo.yaml:10:21
+               |
+            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+               |                     ^
+               |
+               = hint: write `A: ""` for an empty one
+            error: variable `B` of service `e` must be a text, found a list
+              --> tombolo.yaml:10:26
+               |
+            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+               |                          ^
+               |
+               = hint: put quotes around it: `B: "…"`
+            error: variable `C` of service `e` must be a text, found a map
+              --> tombolo.yaml:10:40
+               |
+            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+               |                                        ^
+               |
+               = hint: put quotes around it: `C: "…"`
+            error: unknown key `evn` in service `f`
+              --> tombolo.yaml:11:15
+               |
+            11 |   f: {run: f, evn: {A: *******}}
+               |               ^^^
+               |
+               = hint: did you mean `env`?
+            error: `A` is given twice
+              --> tombolo.yaml:12:33
+               |
+            12 |   g: {run: g, env: {A: *******, A: hunter2}}
+               |                                 ^
+               |
+               = hint: the first is on line 12: keep one of them"#]],
+    );
+    check("services:\n  a: {run: a, env: {A: hunter2}\n  b: {run: b}\n", expect![[r#"
+        error: a `,` or the closing `}` is missing
+         --> tombolo.yaml:3:3
+          |
+        3 |   b: {run: b}
+          |   ^
+          |
+          = hint: the `{` is on line 2"#]]);
+    check("services:\n  a:\n    run: a\n    env:\n      A: hunter2: hunter3\n", expect![[r#"
+        error: a value that holds `: ` needs quotes
+         --> tombolo.yaml:5:10
+          |
+        5 |       A: ******** *******
+          |          ^^^^^^^^^^^^^^^^
+          |
+          = hint: write `'hunter2: hunter3'`; routes are best written on the lines below, after `|`"#]]);
+}
+
+#[test]
+fn forms_of_calls_and_depends_on() {
+    check(
+        "
+services:
+  a: {run: a, calls: b, depends_on: b}
+  b: {run: b, calls: {a: true}, depends_on: {a: ready}}
+  c: {run: c, calls: [[a]], depends_on: {a: {condition: service_healthy}}}
+  d: {run: d, depends_on: {a: service_healthy}}
+",
+        expect![[r#"
+            error: `calls` of service `a` must be a list of names of services, found the text `b`
+             --> tombolo.yaml:3:22
+              |
+            3 |   a: {run: a, calls: b, depends_on: b}
+              |                      ^
+              |
+              = hint: write `calls: [b]`
+            error: `depends_on` of service `a` must be a list of names of services, or a map of them to `started` or `healthy`, found the text `b`
+             --> tombolo.yaml:3:37
+              |
+            3 |   a: {run: a, calls: b, depends_on: b}
+              |                                     ^
+              |
+              = hint: write `depends_on: [b]`
+            error: `calls` of service `b` must be a list of names of services, found a map
+             --> tombolo.yaml:4:22
+              |
+            4 |   b: {run: b, calls: {a: true}, depends_on: {a: ready}}
+              |                      ^^^^^^^^^
+              |
+              = hint: for example `calls: [cart, payment-api]`
+            error: `depends_on` of service `b` must be `started` or `healthy`, found the text `ready`
+             --> tombolo.yaml:4:49
+              |
+            4 |   b: {run: b, calls: {a: true}, depends_on: {a: ready}}
+              |                                                 ^^^^^
+            error: an entry of `calls` of service `c` must be a service's name, found a list
+             --> tombolo.yaml:5:23
+              |
+            5 |   c: {run: c, calls: [[a]], depends_on: {a: {condition: service_healthy}}}
+              |                       ^^^
+              |
+              = hint: for example `calls: [cart, payment-api]`
+            error: `depends_on` of service `c` must say `started` or `healthy` for each service
+             --> tombolo.yaml:5:45
+              |
+            5 |   c: {run: c, calls: [[a]], depends_on: {a: {condition: service_healthy}}}
+              |                                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: write `a: healthy`
+            error: `depends_on` of service `d` must be `started` or `healthy`, found the text `service_healthy`
+             --> tombolo.yaml:6:31
+              |
+            6 |   d: {run: d, depends_on: {a: service_healthy}}
+              |                               ^^^^^^^^^^^^^^^
+              |
+              = hint: write `healthy`"#]],
+    );
+}
+
+#[test]
+fn addresses_of_the_gateway() {
+    check("gateway:\n  address: :9090\n  api: 4600\n  support: example.org:80\n", expect![[r#"
+        error: `address` of `gateway` must be an address like `127.0.0.1:8080`, found the text `:9090`
+         --> tombolo.yaml:2:12
+          |
+        2 |   address: :9090
+          |            ^^^^^
+          |
+          = hint: write `address: 127.0.0.1:9090` for this machine only, or `0.0.0.0:9090` for every machine that reaches it
+        error: `api` of `gateway` must be an address like `127.0.0.1:8080`, found the number `4600`
+         --> tombolo.yaml:3:8
+          |
+        3 |   api: 4600
+          |        ^^^^
+          |
+          = hint: write `api: 127.0.0.1:4600`
+        error: `support` of `gateway` must be an address like `127.0.0.1:8080`, or `off`, found the text `example.org:80`
+         --> tombolo.yaml:4:12
+          |
+        4 |   support: example.org:80
+          |            ^^^^^^^^^^^^^^
+          |
+          = hint: for example `support: off`"#]]);
+    check(
+        "gateway:\n  address: http://127.0.0.1:80\n  api: 127.0.0.1\n  support: 0.0.0.0:9911\n",
+        expect![[r#"
+            error: `address` of `gateway` must be an address like `127.0.0.1:8080`, found the text `http://127.0.0.1:80`
+             --> tombolo.yaml:2:12
+              |
+            2 |   address: http://127.0.0.1:80
+              |            ^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: leave out the scheme: `address: 0.0.0.0:8080`
+            error: `api` of `gateway` must be an address like `127.0.0.1:8080`, found the text `127.0.0.1`
+             --> tombolo.yaml:3:8
+              |
+            3 |   api: 127.0.0.1
+              |        ^^^^^^^^^
+              |
+              = hint: add the port: `api: 127.0.0.1:4601`
+            error: `support` of `gateway` would be open to other machines
+             --> tombolo.yaml:4:12
+              |
+            4 |   support: 0.0.0.0:9911
+              |            ^^^^^^^^^^^^
+              |
+              = hint: write `support: 127.0.0.1:9911`: it asks nobody who they are yet, so it stays on this machine"#]],
+    );
+    check("gateway:\n  tls_cert: a.pem\n", expect![[r#"
+        error: `tls_cert` of `gateway` needs `tls_key` beside it
+         --> tombolo.yaml:2:3
+          |
+        2 |   tls_cert: a.pem
+          |   ^^^^^^^^
+          |
+          = hint: for example `tls_key: tls/server.key`"#]]);
+    check("gateway:\n  tls_key: a.pem\n  api: '[::]:4600'\n", expect![[r#"
+        error: `tls_key` of `gateway` needs `tls_cert` beside it
+         --> tombolo.yaml:2:3
+          |
+        2 |   tls_key: a.pem
+          |   ^^^^^^^
+          |
+          = hint: for example `tls_cert: tls/server.pem`
+        error: `api` of `gateway` would be open to other machines
+         --> tombolo.yaml:3:8
+          |
+        3 |   api: '[::]:4600'
+          |        ^^^^^^^^^^^
+          |
+          = hint: write `api: 127.0.0.1:4600`: it asks nobody who they are yet, so it stays on this machine"#]]);
+}
+
+#[test]
+fn forms_of_routes() {
+    check("routes:\n  - {inline: 'a', file: b}\n  - {fil: b}\n  - 5\n  - [a]\n  - ''\n", expect![[r#"
+        error: an entry of `routes` has one of `inline` and `file`
+         --> tombolo.yaml:2:5
+          |
+        2 |   - {inline: 'a', file: b}
+          |     ^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: write `- inline: …` or `- file: routes.eskip`
+        error: an entry of `routes` has one of `inline` and `file`
+         --> tombolo.yaml:3:5
+          |
+        3 |   - {fil: b}
+          |     ^^^^^^^^
+          |
+          = hint: write `- inline: …` or `- file: routes.eskip`
+        error: unknown key `fil` in `routes`
+         --> tombolo.yaml:3:6
+          |
+        3 |   - {fil: b}
+          |      ^^^
+          |
+          = hint: did you mean `file`?
+        error: `routes` must be routes: eskip, a file name, or a list of them, found the number `5`
+         --> tombolo.yaml:4:5
+          |
+        4 |   - 5
+          |     ^
+          |
+          = hint: for example `routes: routes.eskip`
+        error: `routes` must be routes: eskip, a file name, or a list of them, found a list
+         --> tombolo.yaml:5:5
+          |
+        5 |   - [a]
+          |     ^^^
+          |
+          = hint: for example `routes: routes.eskip`
+        error: `routes` is an empty text
+         --> tombolo.yaml:6:5
+          |
+        6 |   - ''
+          |     ^^
+          |
+          = hint: for example `routes: routes.eskip`, or remove the line"#]]);
+}

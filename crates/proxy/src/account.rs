@@ -1,0 +1,208 @@
+//! Keeps account of one request from its head to the last byte of its answer, and tells telemetry once,
+//! however it ends: answered, cut short, or left by its client.
+
+use crate::answer::{Cause, Reason};
+use crate::backend::Endpoint;
+use crate::engine::Gateway;
+use crate::exchange::{Exchange, LogChoice};
+use crate::table::Route;
+use base::{Moment, UnixTime};
+use http::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
+use http::{Method, StatusCode, Uri, Version};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use telemetry::{Record, RouteMeter, TraceContext};
+use wire::{Body, Ending, Peer, Request, Response};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
+
+/// Skipper's status for a client that left (nginx's before).
+const CLIENT_GONE: u16 = 499;
+
+/// The account of one request. Dropped without [`Account::finish`] it says that the client left.
+pub(crate) struct Account {
+    pub(crate) at: Moment,
+    pub(crate) at_unix: UnixTime,
+    pub(crate) trace: TraceContext,
+    /// How long routes were looked for.
+    pub(crate) lookup: Duration,
+    /// Tries of backends.
+    pub(crate) attempts: u32,
+    /// Tries beyond the first.
+    pub(crate) retries: u32,
+    gateway: Gateway,
+    meter: Arc<RouteMeter>,
+    route: Arc<str>,
+    backend: Option<(Arc<Endpoint>, Duration)>,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    remote: SocketAddr,
+    edge: Option<Arc<wire::Edge>>,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    forwarded_for: Option<HeaderValue>,
+    /// Counts the request as under way.
+    _in_flight: telemetry::metrics::InFlight,
+    /// What of the request's body has passed; only for requests with one.
+    request_bytes: Option<Arc<AtomicU64>>,
+    told: bool,
+}
+
+/// How it ended.
+struct End<'a> {
+    status: u16,
+    bytes: u64,
+    cut_short: bool,
+    reason: Option<&'a Reason>,
+    flow_id: Option<&'a HeaderValue>,
+    access_log: LogChoice,
+}
+
+impl Account {
+    /// Opens the account of a request that just came in.
+    pub(crate) fn begin(gateway: &Gateway, request: &Request, peer: &Peer) -> Box<Self> {
+        let headers = request.headers();
+        let clock = &gateway.plane.builder.clock;
+        let none = gateway.plane.no_route();
+        Box::new(Self {
+            at: clock.now(),
+            at_unix: clock.unix(),
+            trace: TraceContext::from_headers(headers, &gateway.core.chance),
+            lookup: Duration::ZERO,
+            attempts: 0,
+            retries: 0,
+            gateway: gateway.clone(),
+            meter: none.1.clone(),
+            route: none.0.clone(),
+            backend: None,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            host: headers.get(http::header::HOST).cloned(),
+            remote: peer.remote,
+            edge: peer.edge.clone(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            referer: headers.get(REFERER).cloned(),
+            forwarded_for: headers.get(FORWARDED_FOR).cloned(),
+            _in_flight: gateway.core.metrics.begin(),
+            request_bytes: None,
+            told: false,
+        })
+    }
+
+    /// Counts the bytes of the request's body as they pass.
+    pub(crate) fn count_body(&mut self, body: Body) -> Body {
+        if body.is_empty() {
+            return body;
+        }
+        let counter = Arc::new(AtomicU64::new(0));
+        self.request_bytes = Some(counter.clone());
+        body.with_tail(move |_, bytes| counter.store(bytes, Ordering::Relaxed))
+    }
+
+    /// The name of "no route".
+    pub(crate) fn no_route(&self) -> Arc<str> {
+        self.route.clone()
+    }
+
+    /// The request is on this route now.
+    pub(crate) fn on_route(&mut self, route: &Route) {
+        self.meter = route.meter.clone();
+        self.route = route.id.clone();
+    }
+
+    /// A backend was asked.
+    pub(crate) fn backend(&mut self, endpoint: &Arc<Endpoint>, took: Duration) {
+        self.backend = Some((endpoint.clone(), took));
+    }
+
+    /// Closes the account when the response has passed.
+    pub(crate) fn finish(mut self: Box<Self>, exchange: Exchange, response: Response) -> Response {
+        let status = response.status().as_u16();
+        let flow_id = exchange.headers.get(FLOW_ID).cloned();
+        let (reason, access_log) = (exchange.notes.reason, exchange.notes.access_log);
+        response.map(|body| {
+            body.with_tail(move |ending, bytes| {
+                let end = End {
+                    status,
+                    bytes,
+                    cut_short: ending != Ending::Complete,
+                    reason: reason.as_ref(),
+                    flow_id: flow_id.as_ref(),
+                    access_log: access_log.clone(),
+                };
+                self.tell(&end);
+            })
+        })
+    }
+
+    fn tell(&mut self, end: &End<'_>) {
+        self.told = true;
+        let plane = &self.gateway.plane;
+        let record = Record {
+            route: &self.route,
+            method: self.method.as_str(),
+            uri: self.uri.path_and_query().map_or(self.uri.path(), |target| target.as_str()),
+            host: text(self.host.as_ref()).unwrap_or_default(),
+            version: self.version,
+            remote: Some(self.remote.ip()),
+            forwarded_for: text(self.forwarded_for.as_ref()),
+            caller: self.edge.as_ref().map(|edge| edge.caller.as_str()),
+            user: None,
+            status: end.status,
+            request_bytes: self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
+            response_bytes: end.bytes,
+            duration: self.gateway.now().since(self.at),
+            lookup: self.lookup,
+            backend: self
+                .backend
+                .as_ref()
+                .map(|(endpoint, duration)| telemetry::Backend { address: &endpoint.authority, duration: *duration }),
+            attempts: self.attempts,
+            reason: end.reason.map(|reason| telemetry::Reason {
+                cause: reason.cause.0,
+                filter: (!reason.filter.is_empty()).then_some(reason.filter),
+            }),
+            cut_short: end.cut_short,
+            trace: self.trace,
+            user_agent: text(self.user_agent.as_ref()),
+            referer: text(self.referer.as_ref()),
+            flow_id: text(end.flow_id),
+            audit: None,
+            masked_keys: &[],
+            start: self.at_unix,
+        };
+        self.meter.observe(&self.gateway.core.metrics, &record);
+        if let Some(access) = &plane.access
+            && StatusCode::from_u16(end.status)
+                .is_ok_and(|status| end.access_log.wants(status, plane.settings.access_log))
+        {
+            access.write(self.gateway.core.worker, &record);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.told {
+            let reason = Reason::of(Cause::CLIENT_GONE);
+            self.tell(&End {
+                status: CLIENT_GONE,
+                bytes: 0,
+                cut_short: true,
+                reason: Some(&reason),
+                flow_id: None,
+                access_log: LogChoice::Inherit,
+            });
+        }
+    }
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
+}

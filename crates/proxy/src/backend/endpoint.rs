@@ -1,0 +1,78 @@
+//! One address that answers requests, and what all cores know of it. Endpoints live in `Lasting` by their
+//! text, so that what was learnt of one survives a reload.
+
+use crate::Lasting;
+use base::{Clock, Fault, Moment};
+use http::HeaderValue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use wire::Origin;
+
+/// One address that answers requests.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// As written in the route: what `consistentHash` hashes (Skipper's ring depends on it).
+    pub text: String,
+    /// Where to connect.
+    pub origin: Origin,
+    /// Its Host header, when nobody sets another.
+    pub host: HeaderValue,
+    /// `host:port`: the name of its breaker and of its row in the metrics.
+    pub authority: Arc<str>,
+    /// When it was first seen.
+    pub since: Moment,
+    /// Its number in this process: the key of its connections in a core's pool.
+    pub(crate) number: usize,
+    in_flight: AtomicUsize,
+}
+
+impl Endpoint {
+    /// The endpoint of this text, the same one for all who name it alike.
+    pub fn of(text: &str, lasting: &Lasting, clock: &Clock) -> Result<Arc<Self>, Fault> {
+        let endpoint = Self::fleeting(text, clock.now())?;
+        Ok(lasting.get(&format!("endpoint {text}"), || endpoint))
+    }
+
+    /// An endpoint that nobody else knows: whoever made it remembers it, or not.
+    pub(crate) fn fleeting(text: &str, since: Moment) -> Result<Self, Fault> {
+        static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+        let origin = Origin::parse(text)?;
+        let host = HeaderValue::try_from(origin.host_header()).map_err(|_| {
+            Fault::new(base::Kind::Invalid, format!("`{text}` is no backend address: a host has no such characters"))
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            authority: origin.authority().into(),
+            origin,
+            host,
+            since,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            in_flight: AtomicUsize::new(0),
+        })
+    }
+
+    /// Requests under way to it, over all cores.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a request as under way until dropped.
+pub(crate) struct InFlight(Arc<Endpoint>);
+
+impl InFlight {
+    pub(crate) fn begin(endpoint: &Arc<Endpoint>) -> Self {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint.clone())
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,15 @@
+//! Who answers: endpoints and what is known of them, connections kept per core, and the choice of one among
+//! many.
+
+mod endpoint;
+mod mirror;
+mod pool;
+mod services;
+mod upstream;
+
+pub use endpoint::Endpoint;
+pub(crate) use endpoint::InFlight;
+pub(crate) use mirror::split;
+pub(crate) use pool::Pool;
+pub use services::{Service, Services};
+pub(crate) use upstream::{Choice, Upstream};

@@ -1,0 +1,345 @@
+//! A request's way, from the route table to the backend and back. One task carries it from end to end on
+//! the core that accepted it; a reload swaps the table and never touches a request under way.
+
+use crate::account::Account;
+use crate::answer::{Cause, Reason, answer};
+use crate::backend::{Endpoint, Pool};
+use crate::exchange::{Arrival, Exchange, Notes};
+use crate::filters::Outcome;
+use crate::lookup::Params;
+use crate::question::Question;
+use crate::table::{Route, Table, Target};
+use crate::{Builder, Settings};
+use arc_swap::ArcSwap;
+use base::{Chance, Moment};
+use http::header::{HOST, HeaderName, HeaderValue, SERVER};
+use http::{Method, Request as Head, StatusCode, Uri};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use wire::{Body, Handler, Peer, Request, Response};
+
+/// Names the calling service to the called one. Set on listeners that belong to one caller, removed from
+/// everything else that comes in.
+pub const CALLER: HeaderName = HeaderName::from_static("tombolo-caller");
+
+/// How often one request may go round (Skipper's `-max-loopbacks` default).
+const LOOPBACKS_MAX: usize = 9;
+
+/// Backends that `<dynamic>` routes have named, kept by a core for their connections.
+const DYNAMIC_MAX: usize = 1024;
+
+/// What all cores share: the table and everything routes are built with.
+pub struct Plane {
+    pub(crate) settings: Settings,
+    pub(crate) builder: Builder,
+    pub(crate) table: ArcSwap<Table>,
+    pub(crate) breakers: rules::Breakers,
+    pub(crate) access: Option<telemetry::AccessLog>,
+    /// Where requests without a route are counted, and the name they have there.
+    no_route: (Arc<str>, Arc<telemetry::RouteMeter>),
+}
+
+impl Plane {
+    /// A plane without routes.
+    pub fn new(settings: Settings, builder: Builder, access: Option<telemetry::AccessLog>) -> Arc<Self> {
+        let table = ArcSwap::from_pointee(Table::empty(&builder));
+        let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
+        let no_route = (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
+        let plane = Arc::new(Self { settings, builder, table, breakers, access, no_route });
+        // Held weakly: the metrics outlive the plane.
+        let watched = Arc::downgrade(&plane);
+        plane.builder.metrics.ask(telemetry::metrics::BREAKER_OPEN, move |samples| {
+            let Some(plane) = watched.upgrade() else { return };
+            let now = plane.builder.clock.now();
+            plane.breakers.for_each(|breaker| {
+                let open = breaker.state(now) != rules::breaker::State::Closed;
+                samples.add(&[breaker.host()], f64::from(u8::from(open)));
+            });
+        });
+        plane
+    }
+
+    pub(crate) fn no_route(&self) -> &(Arc<str>, Arc<telemetry::RouteMeter>) {
+        &self.no_route
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// What routes are built with.
+    pub fn builder(&self) -> &Builder {
+        &self.builder
+    }
+
+    /// How connections to backends are opened.
+    pub fn dialer(&self) -> &wire::Dialer {
+        &self.settings.dialer
+    }
+
+    /// Puts a table in force. Requests under way finish on the one they began with.
+    pub fn put(&self, table: Table) {
+        self.builder.metrics.set_invalid(
+            table.invalid.iter().map(|invalid| (invalid.route.id.as_str(), invalid.code)),
+        );
+        self.builder.metrics.set_routes(table.routes.len(), table.built_at);
+        self.table.store(Arc::new(table));
+        self.builder.lasting.sweep();
+    }
+}
+
+/// The request plane as one core sees it.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) core: Arc<Core>,
+}
+
+/// What belongs to one core.
+pub(crate) struct Core {
+    pub(crate) worker: usize,
+    pub(crate) metrics: telemetry::WorkerMetrics,
+    pub(crate) pool: Pool,
+    pub(crate) chance: Chance,
+    pub(crate) mirrors: Arc<tokio::sync::Semaphore>,
+    dynamic: Mutex<HashMap<String, Arc<Endpoint>>>,
+}
+
+impl Gateway {
+    /// The plane for worker number `worker`.
+    pub fn new(plane: &Arc<Plane>, worker: usize) -> Self {
+        let core = Core {
+            worker,
+            metrics: plane.builder.metrics.worker(worker),
+            pool: Pool::default(),
+            chance: plane.builder.chance.fork(),
+            mirrors: Arc::new(tokio::sync::Semaphore::new(plane.settings.mirrors)),
+            dynamic: Mutex::default(),
+        };
+        Self { plane: plane.clone(), core: Arc::new(core) }
+    }
+
+    /// Drops connections that are dead or idle for too long, again and again; a task of the core.
+    pub async fn sweep_connections(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            self.core.pool.sweep(self.now());
+        }
+    }
+
+    /// Closes all idle connections to backends.
+    pub fn close_idle(&self) {
+        self.core.pool.clear();
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.plane.builder.clock.now()
+    }
+
+    /// An endpoint for a `<dynamic>` backend. Who calls decides how many there are, so only so many are
+    /// remembered.
+    pub(crate) fn dynamic(&self, url: &str) -> Result<Arc<Endpoint>, base::Fault> {
+        let mut known = self.core.dynamic.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = known.get(url) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = Arc::new(Endpoint::fleeting(url, self.now())?);
+        if known.len() >= DYNAMIC_MAX {
+            known.clear();
+        }
+        known.insert(url.to_owned(), endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Looks up the route of a request and carries it there and back. `depth` counts the rounds of a
+    /// request that goes through the table more than once.
+    pub(crate) async fn carry(&self, exchange: &mut Exchange, account: &mut Account, depth: usize) -> Response {
+        if depth > LOOPBACKS_MAX {
+            return self.refuse(exchange, StatusCode::INTERNAL_SERVER_ERROR, Reason::of(Cause::LOOP));
+        }
+        let Some(route) = self.look_up(exchange, account) else {
+            return self.refuse(exchange, self.plane.settings.default_status, Reason::of(Cause::NO_ROUTE));
+        };
+        exchange.route = route.id.clone();
+        exchange.notes.outgoing_host = None;
+        account.on_route(&route);
+        let (mut response, ran) = match route.chain.request(exchange).await {
+            Outcome::Reply { response, ran } => (response, ran),
+            Outcome::Next { ran } => (self.ask(&route, exchange, account, depth).await, ran),
+        };
+        // A response filter may send the request round again; the filters before it then see that answer.
+        let mut left = ran;
+        loop {
+            left = route.chain.response(exchange, &mut response, left).await;
+            if !std::mem::take(&mut exchange.notes.loop_back) {
+                return response;
+            }
+            response = Box::pin(self.carry(exchange, account, depth + 1)).await;
+            exchange.route = route.id.clone();
+        }
+    }
+
+    fn look_up(&self, exchange: &mut Exchange, account: &mut Account) -> Option<Arc<Route>> {
+        let begun = self.now();
+        let table = self.plane.table.load();
+        let mut question = Question::new(
+            &exchange.method,
+            exchange.uri.path(),
+            exchange.host(),
+            &exchange.headers,
+            &self.core.chance,
+        );
+        question.query = exchange.uri.query();
+        question.remote = Some(exchange.arrival.remote.ip());
+        question.content_length = exchange.body.exact_len();
+        question.now = exchange.arrival.at_unix;
+        question.tls = exchange.arrival.tls;
+        question.caller = exchange.arrival.edge.as_ref().map(|edge| edge.caller.as_str());
+        let found = table.lookup.find(&question);
+        account.lookup += self.now().since(begun);
+        let found = found?;
+        let (route, params) = (found.payload.clone(), found.params);
+        exchange.params.extend(params);
+        Some(route)
+    }
+
+    async fn ask(
+        &self,
+        route: &Arc<Route>,
+        exchange: &mut Exchange,
+        account: &mut Account,
+        depth: usize,
+    ) -> Response {
+        self.send_mirrors(exchange);
+        match &route.target {
+            Target::Shunt => {
+                exchange.notes.reason = Some(Reason::of(Cause::SHUNT));
+                answer(StatusCode::NOT_FOUND)
+            }
+            Target::Loopback => {
+                let response = Box::pin(self.carry(exchange, account, depth + 1)).await;
+                exchange.route = route.id.clone();
+                response
+            }
+            Target::Dynamic | Target::Upstream(_) => self.forward(route, exchange, account).await,
+        }
+    }
+
+    /// An answer of ours, and why.
+    pub(crate) fn refuse(&self, exchange: &mut Exchange, status: StatusCode, reason: Reason) -> Response {
+        exchange.notes.reason = Some(reason);
+        answer(status)
+    }
+
+    /// The exchange of a request that just came in.
+    fn exchange(&self, request: Request, peer: &Peer, account: &Account) -> Exchange {
+        let (head, body) = request.into_parts();
+        let mut headers = head.headers;
+        let named = match (&peer.edge, head.uri.authority()) {
+            // On the listener of a declared call the host is the service that is called.
+            (Some(edge), _) => HeaderValue::try_from(&edge.callee).ok(),
+            // RFC 9112 section 3.2.2: the authority of an absolute target wins over Host.
+            (None, Some(authority)) => HeaderValue::try_from(authority.as_str()).ok(),
+            (None, None) => None,
+        };
+        if let Some(named) = named {
+            headers.insert(HOST, named);
+        }
+        let host = headers.get(HOST).cloned();
+        let uri = if head.uri.authority().is_some() {
+            head.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
+        } else {
+            head.uri
+        };
+        headers.remove(CALLER);
+        if let Some(edge) = &peer.edge
+            && let Ok(caller) = HeaderValue::try_from(&edge.caller)
+        {
+            headers.insert(CALLER, caller);
+        }
+        if let Some(forwarded) = &self.plane.settings.forwarded {
+            let connection = crate::net::Connection {
+                remote: peer.remote.ip(),
+                local: Some(peer.local),
+                tls: peer.tls,
+                host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+                method: &head.method,
+                uri: uri.path_and_query().map_or("/", |target| target.as_str()),
+            };
+            forwarded.apply(&mut headers, &connection);
+        }
+        Exchange {
+            arrival: Arrival {
+                at: account.at,
+                at_unix: account.at_unix,
+                method: head.method.clone(),
+                uri: uri.clone(),
+                version: head.version,
+                host,
+                remote: peer.remote,
+                local: peer.local,
+                tls: peer.tls,
+                edge: peer.edge.clone(),
+            },
+            method: head.method,
+            uri,
+            headers,
+            body,
+            params: Params::default(),
+            route: account.no_route(),
+            notes: Notes::default(),
+            trace: account.trace,
+            clock: self.plane.builder.clock.clone(),
+            chance: self.core.chance.clone(),
+        }
+    }
+}
+
+impl Handler for Gateway {
+    async fn handle(&self, request: Request, peer: &Peer) -> Response {
+        let mut account = Account::begin(self, &request, peer);
+        let request = request.map(|body| account.count_body(body));
+        let mut exchange = self.exchange(request, peer, &account);
+        let mut response = match self.check(&mut exchange) {
+            Some(refusal) => refusal,
+            None => self.carry(&mut exchange, &mut account, 0).await,
+        };
+        if let Some(reason) = &exchange.notes.reason {
+            let route = if Arc::ptr_eq(&exchange.route, &self.plane.no_route.0) { "" } else { &*exchange.route };
+            reason.mark(route, &mut response);
+        }
+        response.headers_mut().entry(SERVER).or_insert(HeaderValue::from_static("Tombolo"));
+        *response.version_mut() = http::Version::HTTP_11;
+        if let Some(wait) = exchange.notes.write_timeout {
+            response = response.map(|body| body.with_deadline(wait));
+        }
+        account.finish(exchange, response)
+    }
+}
+
+impl Gateway {
+    /// Refuses what no route may see.
+    fn check(&self, exchange: &mut Exchange) -> Option<Response> {
+        if exchange.method == Method::CONNECT {
+            let reason = Reason::of(Cause::DENIED).because("CONNECT is not served");
+            return Some(self.refuse(exchange, StatusCode::METHOD_NOT_ALLOWED, reason));
+        }
+        let limit = self.plane.settings.body_bytes?;
+        if http_body::Body::size_hint(&exchange.body).lower() > limit {
+            let reason = Reason::of(Cause::BAD_REQUEST).because("the body is larger than allowed");
+            return Some(self.refuse(exchange, StatusCode::PAYLOAD_TOO_LARGE, reason));
+        }
+        if exchange.body.exact_len().is_none() {
+            let body = std::mem::take(&mut exchange.body);
+            exchange.body = body.with_limit(limit);
+        }
+        None
+    }
+
+    /// Asks the plane as a client inside the process would: for tests and for the binary's own handlers.
+    pub async fn call(&self, request: Head<Body>, peer: &Peer) -> Response {
+        self.handle(request, peer).await
+    }
+}

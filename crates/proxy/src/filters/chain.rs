@@ -1,0 +1,151 @@
+//! The filters of one route, built once and run for every request: forward on the request, backward on the
+//! response. Filters are plain functions; what one of them waits for is awaited here.
+
+use super::{Built, FilterEnv, Step, find, names};
+use crate::Refusal;
+use crate::answer::{Cause, Reason, answer};
+use crate::args::Args;
+use crate::exchange::Exchange;
+use eskip::Call;
+use http::StatusCode;
+use wire::Response;
+
+/// How often one filter may wait and then ask to wait again.
+const WAITS_MAX: usize = 16;
+
+/// The filters of a route, in their order.
+pub struct Chain {
+    filters: Box<[Installed]>,
+}
+
+/// A filter at its place in a route.
+struct Installed {
+    name: &'static str,
+    filter: Built,
+}
+
+/// How a request came out of its filters.
+pub enum Outcome {
+    /// The backend is next.
+    Next {
+        /// So many filters ran: all of them.
+        ran: usize,
+    },
+    /// A filter answered.
+    Reply {
+        /// Its answer.
+        response: Response,
+        /// So many filters ran, the one that answered included.
+        ran: usize,
+    },
+}
+
+impl Chain {
+    /// Builds the filters of a route. The refusal has Skipper's reason code: `unknown_filter` or
+    /// `invalid_filter_params`.
+    pub fn build(calls: &[Call], env: &FilterEnv) -> Result<Self, Refusal> {
+        let mut env = env.clone();
+        let mut filters = Vec::with_capacity(calls.len());
+        for (place, call) in calls.iter().enumerate() {
+            env.place = place;
+            filters.push(install(call, &env)?);
+        }
+        Ok(Self { filters: filters.into() })
+    }
+
+    /// How many filters there are.
+    pub fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Runs the filters on a request, until one replies.
+    pub async fn request(&self, exchange: &mut Exchange) -> Outcome {
+        for (at, installed) in self.filters.iter().enumerate() {
+            let step = installed.filter.request(exchange);
+            if let Some(response) = settle(step, exchange, installed.name).await {
+                return Outcome::Reply { response, ran: at + 1 };
+            }
+        }
+        Outcome::Next { ran: self.filters.len() }
+    }
+
+    /// Runs the first `ran` filters on a response, the last of them first. Ends early when one sends the
+    /// request round again (`notes.loop_back`); returns how many have not seen the response yet.
+    pub async fn response(&self, exchange: &mut Exchange, response: &mut Response, ran: usize) -> usize {
+        for at in (0..ran.min(self.filters.len())).rev() {
+            let installed = &self.filters[at];
+            let step = installed.filter.response(exchange, response);
+            if let Some(other) = settle(step, exchange, installed.name).await {
+                *response = other;
+            }
+            if exchange.notes.loop_back {
+                return at;
+            }
+        }
+        0
+    }
+}
+
+fn install(call: &Call, env: &FilterEnv) -> Result<Installed, Refusal> {
+    let Some(spec) = find(&call.name) else {
+        return Err(Refusal::new("unknown_filter", format!("filter `{}` is not known", call.name))
+            .at(call.span.clone())
+            .suggest(&call.name, names()));
+    };
+    let mut args = Args::new(&call.args);
+    let built = (spec.build)(&mut args, env).and_then(|filter| args.end().map(|()| filter));
+    match built {
+        Ok(filter) => Ok(Installed { name: spec.name, filter }),
+        Err(why) => {
+            // A sentence about one argument begins with its number; any other is about the whole call.
+            let about_one = why.starts_with("argument ");
+            let span = call.arg_spans.get(args.last()).filter(|_| about_one).unwrap_or(&call.span);
+            Err(Refusal::new("invalid_filter_params", format!("filter `{}`: {why}", call.name))
+                .at(span.clone())
+                .hint(format!("it is written `{}({})`", spec.name, spec.args)))
+        }
+    }
+}
+
+/// The reply a step comes to, if it comes to one.
+async fn settle(step: Step, exchange: &mut Exchange, name: &'static str) -> Option<Response> {
+    let step = match step {
+        Step::Next => return None,
+        // Boxed, so that requests whose filters never wait carry no room for it.
+        Step::Pause(_) | Step::Wait(_) => Box::pin(wait(step, exchange, name)).await,
+        Step::Reply(_) => step,
+    };
+    match step {
+        Step::Reply(response) => {
+            exchange.notes.reason.get_or_insert_with(|| Reason::of(Cause::FILTER).by(name));
+            Some(response)
+        }
+        _ => None,
+    }
+}
+
+/// Waits until a step is a reply or the way is free.
+async fn wait(mut step: Step, exchange: &mut Exchange, name: &'static str) -> Step {
+    for _ in 0..WAITS_MAX {
+        step = match step {
+            Step::Next | Step::Reply(_) => return step,
+            Step::Pause(pause) => {
+                let clock = exchange.clock.clone();
+                clock.sleep(pause).await;
+                Step::Next
+            }
+            Step::Wait(later) => {
+                let decide = later.await;
+                decide(exchange)
+            }
+        };
+    }
+    exchange.notes.reason =
+        Some(Reason::of(Cause::INTERNAL).by(name).because("the filter waits without end"));
+    Step::Reply(answer(StatusCode::INTERNAL_SERVER_ERROR))
+}

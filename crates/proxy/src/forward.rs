@@ -1,0 +1,421 @@
+//! Sends a request to a backend: chooses an endpoint, asks its breaker, takes a connection, and tries again
+//! where that is safe or the route asks for it. Every failure becomes an answer that says why.
+
+use crate::account::Account;
+use crate::answer::{Cause, Reason};
+use crate::backend::{Choice, Endpoint, InFlight, Upstream, split};
+use crate::engine::Gateway;
+use crate::exchange::{Exchange, Mirror, RetryPolicy};
+use crate::headers;
+use crate::table::{Route, Target};
+use base::{Blame, Fault, Kind, Retry};
+use bytes::Bytes;
+use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::StatusCode;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::{Body, Connection, Ending, Request, Response};
+
+/// Marks a mirrored request for the predicate `Tee` (Skipper's header).
+const TEE_LOOPBACK: HeaderName = HeaderName::from_static("x-tee-loopback-key");
+
+/// Pause before a repetition: short, since somebody waits, and jittered, since others repeat as well.
+const PAUSE: rules::Backoff =
+    rules::Backoff { first: Duration::from_millis(25), cap: Duration::from_millis(250) };
+
+/// Dead idle connections that one request may meet before it opens its own.
+const STALE_MAX: usize = 3;
+
+/// A try that gave no usable response.
+struct Failure {
+    status: StatusCode,
+    cause: Cause,
+    fault: Fault,
+    /// Whether no byte of the request was sent.
+    unsent: bool,
+}
+
+impl Gateway {
+    /// The backend's response, or an answer that says why there is none.
+    pub(crate) async fn forward(&self, route: &Arc<Route>, exchange: &mut Exchange, account: &mut Account) -> Response {
+        let deadline = exchange.notes.backend_timeout.map(|wait| tokio::time::Instant::now() + wait);
+        let policy = exchange.notes.retry.clone();
+        if let Some(policy) = &policy {
+            policy.budget.request(self.now());
+        }
+        let mut replay = match self.prepare_body(exchange, policy.as_deref(), deadline).await {
+            Ok(replay) => replay,
+            Err(response) => return response,
+        };
+        let mut tried: Vec<usize> = Vec::new();
+        let mut attempt = 0u32;
+        loop {
+            let endpoint = match self.choose(route, exchange, &tried) {
+                Ok(endpoint) => endpoint,
+                Err((status, reason)) => return self.refuse(exchange, status, reason),
+            };
+            let permit = match self.breaker(exchange, &endpoint) {
+                Ok(permit) => permit,
+                Err(()) => {
+                    let reason = Reason::of(Cause::BREAKER_OPEN).because(format!("breaker of {} is open", endpoint.authority));
+                    let mut response = self.refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, reason);
+                    response.headers_mut().insert("x-circuit-open", HeaderValue::from_static("true"));
+                    return response;
+                }
+            };
+            let begun = self.now();
+            account.attempts += 1;
+            let outcome = self.try_once(exchange, &endpoint, &mut replay, deadline).await;
+            account.backend(&endpoint, self.now().since(begun));
+            let failed = match &outcome {
+                Ok(response) => response.status().is_server_error(),
+                // The caller's broken body says nothing about the backend.
+                Err(failure) => failure.fault.blame != Blame::Caller,
+            };
+            if let Some(permit) = permit {
+                let now = self.now();
+                let _ = if failed { permit.failed(now) } else { permit.succeeded(now) };
+            }
+            let again = self.again(route, exchange, policy.as_deref(), &outcome, &replay, attempt);
+            if !again || deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+                return match outcome {
+                    Ok(response) => response,
+                    Err(failure) => {
+                        let reason = Reason::of(failure.cause).because(failure.fault.to_string());
+                        self.refuse(exchange, failure.status, reason)
+                    }
+                };
+            }
+            tried.push(endpoint.number);
+            account.retries += 1;
+            // Another endpoint may be asked at once; the same one gets a moment.
+            if policy.is_some() && self.untried(route, &tried) == 0 {
+                tokio::time::sleep(PAUSE.wait(attempt, &exchange.chance)).await;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Whether a try is worth another: always by Skipper's rule (no connection, a balanced backend, no
+    /// body, once), and by the route's own policy within its budget.
+    fn again(
+        &self,
+        route: &Route,
+        exchange: &Exchange,
+        policy: Option<&RetryPolicy>,
+        outcome: &Result<Response, Failure>,
+        replay: &Replay,
+        attempt: u32,
+    ) -> bool {
+        if !replay.is_whole() {
+            return false;
+        }
+        let Some(policy) = policy else {
+            let balanced = matches!(&route.target, Target::Upstream(upstream) if upstream.balanced);
+            let unsent = matches!(outcome, Err(failure) if failure.unsent);
+            return attempt == 0 && unsent && balanced && replay.is_empty();
+        };
+        let repeatable = policy.when.any_method || exchange.method.is_idempotent();
+        let wanted = match outcome {
+            Ok(response) => {
+                // With Retry-After the backend says that it did not begin.
+                let refused = response.headers().contains_key(RETRY_AFTER)
+                    && matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+                policy.when.has_status(response.status()) && (repeatable || refused)
+            }
+            Err(failure) if failure.unsent => policy.when.connect,
+            Err(failure) => match failure.fault.kind {
+                Kind::Timeout => policy.when.timeout && repeatable,
+                _ => policy.when.reset && repeatable && failure.fault.blame != Blame::Caller,
+            },
+        };
+        wanted && attempt < policy.retries && policy.budget.ask(self.now())
+    }
+
+    fn untried(&self, route: &Route, tried: &[usize]) -> usize {
+        match &route.target {
+            Target::Upstream(upstream) => upstream.len().saturating_sub(tried.len()),
+            _ => 0,
+        }
+    }
+
+    fn choose(
+        &self,
+        route: &Route,
+        exchange: &Exchange,
+        tried: &[usize],
+    ) -> Result<Arc<Endpoint>, (StatusCode, Reason)> {
+        let upstream: &Upstream = match &route.target {
+            Target::Upstream(upstream) => upstream,
+            _ => {
+                let url = exchange.notes.dynamic.url_for(exchange);
+                return self.dynamic(&url).map_err(|fault| {
+                    (StatusCode::BAD_GATEWAY, Reason::of(Cause::NOT_FOUND).because(fault.to_string()))
+                });
+            }
+        };
+        let key = || exchange.notes.hash_key.clone().unwrap_or_else(|| exchange.client().to_string());
+        let choice = Choice { key: &key, factor: exchange.notes.balance_factor, tried };
+        upstream.choose(&choice).ok_or_else(|| {
+            let details = match upstream.service_name() {
+                Some(name) => format!("no instance of service {name} can serve now"),
+                None => "no endpoint".to_owned(),
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, Reason::of(Cause::NO_INSTANCE).because(details))
+        })
+    }
+
+    fn breaker(&self, exchange: &Exchange, endpoint: &Endpoint) -> Result<Option<rules::Permit>, ()> {
+        let now = self.now();
+        match self.plane.breakers.get(exchange.notes.breaker, &endpoint.authority, now) {
+            None => Ok(None),
+            Some(breaker) => breaker.ask(now).map(Some).ok_or(()),
+        }
+    }
+
+    /// The request's body in the form it is sent in, a small one kept for repetitions.
+    async fn prepare_body(
+        &self,
+        exchange: &mut Exchange,
+        policy: Option<&RetryPolicy>,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<Replay, Response> {
+        let mut body = std::mem::take(&mut exchange.body);
+        if body.is_empty() {
+            return Ok(Replay::Kept(Bytes::new()));
+        }
+        if let Some(wait) = exchange.notes.read_timeout {
+            body = body.with_deadline(wait);
+        }
+        let Some(policy) = policy else { return Ok(Replay::Once(Some(body))) };
+        let collect = body.collect_up_to(policy.body_bytes);
+        let collected = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, collect)
+                .await
+                .unwrap_or_else(|_| Err(Fault::new(Kind::Timeout, "the request's body did not come in time"))),
+            None => collect.await,
+        };
+        match collected {
+            Ok(Ok(bytes)) => Ok(Replay::Kept(bytes)),
+            Ok(Err(body)) => Ok(Replay::Once(Some(body))),
+            Err(fault) => {
+                let status = if fault.kind == Kind::Timeout { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+                let reason = Reason::of(Cause::BAD_REQUEST).because(fault.to_string());
+                Err(self.refuse(exchange, status, reason))
+            }
+        }
+    }
+
+    /// One try at one endpoint. A dead idle connection does not count as a try.
+    async fn try_once(
+        &self,
+        exchange: &mut Exchange,
+        endpoint: &Arc<Endpoint>,
+        replay: &mut Replay,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<Response, Failure> {
+        let in_flight = InFlight::begin(endpoint);
+        let answer_by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
+        let answer_by = deadline.map_or(answer_by, |deadline| deadline.min(answer_by));
+        let mut request = Some(self.outgoing(exchange, endpoint, replay.take()));
+        for stale in 0..=STALE_MAX {
+            let mut connection = self.connect(endpoint, answer_by, stale < STALE_MAX).await?;
+            // The first failure below leaves the request behind or ends the try, so there is always one.
+            let Some(sent) = request.take() else { break };
+            let sending = tokio::time::timeout_at(answer_by, connection.send(sent)).await;
+            let error = match sending {
+                Ok(Ok(response)) => {
+                    return Ok(self.returned(response, connection, in_flight, deadline));
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let fault = Fault::new(Kind::Timeout, "the backend did not answer in time");
+                    return Err(Failure {
+                        status: StatusCode::GATEWAY_TIMEOUT,
+                        cause: Cause::RESPONSE_TIMEOUT,
+                        fault,
+                        unsent: false,
+                    });
+                }
+            };
+            // A connection that served before may have been closed by an idle time-out as we sent. That is
+            // no failure of the backend: nothing was sent, or repeating does no harm.
+            let harmless = error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_empty());
+            if error.reused && harmless && stale < STALE_MAX && error.fault.kind == Kind::Unavailable {
+                request = error.request.map(|request| *request).or_else(|| {
+                    replay.is_whole().then(|| self.outgoing(exchange, endpoint, replay.take()))
+                });
+                if request.is_some() {
+                    continue;
+                }
+            }
+            return Err(send_failure(error.fault));
+        }
+        Err(send_failure(Fault::new(Kind::Unavailable, "the backend closes every connection")))
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        by: tokio::time::Instant,
+        idle_ones: bool,
+    ) -> Result<Connection, Failure> {
+        while idle_ones && let Some(mut connection) = self.core.pool.take(endpoint, self.now()) {
+            // Its last body has passed, so this waits for no more than the connection's own bookkeeping.
+            if connection.ready().await {
+                return Ok(connection);
+            }
+        }
+        let dialled = tokio::time::timeout_at(by, self.plane.settings.dialer.dial(&endpoint.origin)).await;
+        let fault = match dialled {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::new(Kind::Timeout, format!("no connection to `{}` in time", endpoint.origin)),
+        };
+        let cause = if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };
+        Err(Failure { status: StatusCode::BAD_GATEWAY, cause, fault, unsent: true })
+    }
+
+    fn outgoing(&self, exchange: &Exchange, endpoint: &Endpoint, body: Body) -> Request {
+        let mut request = Request::new(body);
+        *request.method_mut() = exchange.method.clone();
+        *request.uri_mut() = exchange.uri.clone();
+        let mut headers = exchange.headers.clone();
+        headers::strip_hop_by_hop(&mut headers);
+        // We have read the body's beginning ourselves by now, or will when the backend wants it.
+        headers.remove(EXPECT);
+        let host = exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host);
+        headers.insert(HOST, host.clone());
+        exchange.trace.inject(&mut headers);
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// A response on its way back: when its body has passed, the connection is free again.
+    fn returned(
+        &self,
+        response: Response,
+        connection: Connection,
+        in_flight: InFlight,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Response {
+        let gateway = self.clone();
+        let mut response = response.map(|body| {
+            let body = body.with_tail(move |ending, _| {
+                if ending == Ending::Complete {
+                    gateway.core.pool.keep(in_flight.endpoint(), connection, gateway.now());
+                }
+            });
+            match deadline {
+                Some(deadline) => {
+                    body.with_deadline(deadline.saturating_duration_since(tokio::time::Instant::now()))
+                }
+                None => body,
+            }
+        });
+        headers::strip_hop_by_hop(response.headers_mut());
+        response
+    }
+
+    /// Sends the copies that filters asked for. Nobody waits for them; what does not fit is not sent.
+    pub(crate) fn send_mirrors(&self, exchange: &mut Exchange) {
+        for mirror in std::mem::take(&mut exchange.notes.mirrors) {
+            let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
+                self.plane.builder.metrics.mirror_dropped();
+                continue;
+            };
+            let (body, copy) = split(std::mem::take(&mut exchange.body));
+            exchange.body = body;
+            let mut headers = exchange.headers.clone();
+            headers::strip_hop_by_hop(&mut headers);
+            headers.remove(EXPECT);
+            let mut request = Request::new(copy);
+            *request.method_mut() = exchange.method.clone();
+            let gateway = self.clone();
+            match mirror {
+                Mirror::To { origin, target, host } => {
+                    headers.insert(HOST, host);
+                    *request.headers_mut() = headers;
+                    *request.uri_mut() = target.into();
+                    tokio::spawn(async move {
+                        let _place = place;
+                        gateway.mirror(&origin, request).await;
+                    });
+                }
+                Mirror::Loopback { label } => {
+                    headers.append(TEE_LOOPBACK, label);
+                    *request.headers_mut() = headers;
+                    *request.uri_mut() = exchange.uri.clone();
+                    let peer = wire::Peer {
+                        remote: exchange.arrival.remote,
+                        local: exchange.arrival.local,
+                        tls: exchange.arrival.tls,
+                        edge: exchange.arrival.edge.clone(),
+                    };
+                    tokio::spawn(async move {
+                        let _place = place;
+                        // Boxed: this future holds one of its own kind.
+                        let call: std::pin::Pin<Box<dyn Future<Output = Response> + Send>> =
+                            Box::pin(async move { gateway.call(request, &peer).await });
+                        drain(call.await).await;
+                    });
+                }
+            }
+        }
+    }
+
+    async fn mirror(&self, origin: &wire::Origin, request: Request) {
+        let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
+        let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
+        if let Ok(mut connection) = self.connect(&endpoint, by, true).await
+            && let Ok(Ok(response)) = tokio::time::timeout_at(by, connection.send(request)).await
+        {
+            let in_flight = InFlight::begin(&endpoint);
+            drain(self.returned(response, connection, in_flight, Some(by))).await;
+        }
+    }
+}
+
+/// Most bytes of an unwanted answer that are read to keep its connection.
+const DRAIN_MAX: usize = 1 << 20;
+
+async fn drain(response: Response) {
+    let _ = response.into_body().collect(DRAIN_MAX).await;
+}
+
+fn send_failure(fault: Fault) -> Failure {
+    let (status, cause) = match (fault.blame, fault.kind) {
+        (Blame::Caller, _) => (StatusCode::BAD_REQUEST, Cause::BAD_REQUEST),
+        (_, Kind::Timeout) => (StatusCode::GATEWAY_TIMEOUT, Cause::RESPONSE_TIMEOUT),
+        (_, Kind::Invalid) => (StatusCode::SERVICE_UNAVAILABLE, Cause::PROTOCOL_ERROR),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Cause::CONNECTION_TERMINATED),
+    };
+    Failure { status, cause, fault, unsent: false }
+}
+
+/// A request's body for one try or for several.
+enum Replay {
+    /// All of it, to be sent as often as needed.
+    Kept(Bytes),
+    /// It can be sent once; `None` when it was.
+    Once(Option<Body>),
+}
+
+impl Replay {
+    fn take(&mut self) -> Body {
+        match self {
+            Replay::Kept(bytes) => Body::full(bytes.clone()),
+            Replay::Once(body) => body.take().unwrap_or_default(),
+        }
+    }
+
+    /// Whether another try could send all of it.
+    fn is_whole(&self) -> bool {
+        matches!(self, Replay::Kept(_) | Replay::Once(Some(_)))
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Replay::Kept(bytes) if bytes.is_empty())
+    }
+}

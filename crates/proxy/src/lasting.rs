@@ -1,0 +1,70 @@
+//! State of the request plane that survives a reload: limiters, breakers, retry budgets, endpoints. Held by
+//! name, so that a route that did not change goes on counting where it was.
+
+use base::{Clock, Moment};
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What nobody asked for during so long is forgotten at the next sweep.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// State by name.
+pub struct Lasting {
+    clock: Clock,
+    held: Mutex<HashMap<String, Held>>,
+}
+
+struct Held {
+    value: Arc<dyn Any + Send + Sync>,
+    asked: Moment,
+}
+
+impl Lasting {
+    /// Nothing yet.
+    pub fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, held: Mutex::default() })
+    }
+
+    /// The state of this name, made if it is not there (or is of another type). Asked when a route is
+    /// built, not for each request.
+    pub fn get<T: Any + Send + Sync>(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        let now = self.clock.now();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = held.get_mut(name) {
+            found.asked = now;
+            if let Ok(value) = found.value.clone().downcast() {
+                return value;
+            }
+        }
+        let value = Arc::new(make());
+        held.insert(name.to_owned(), Held { value: value.clone(), asked: now });
+        value
+    }
+
+    /// Forgets what nobody holds and nobody asked for during an hour. Called after a reload.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, held| Arc::strong_count(&held.value) > 1 || now.since(held.asked) < IDLE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::UnixTime;
+
+    #[test]
+    fn state_survives_while_somebody_uses_it() {
+        let (clock, hand) = Clock::by_hand(UnixTime::default());
+        let lasting = Lasting::new(clock);
+        let kept = lasting.get("a", || 1u32);
+        lasting.get("b", || 2u32);
+        hand.advance(IDLE * 2);
+        lasting.sweep();
+        assert_eq!((*lasting.get("a", || 9u32), *lasting.get("b", || 9u32)), (1, 9));
+        assert_eq!(*kept, 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! The headers `X-Forwarded-*` that a gateway adds so that backends know whom it speaks for.
+
+use super::{Networks, X_FORWARDED_FOR};
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use std::net::{IpAddr, SocketAddr};
+
+/// Which headers are added. None by default.
+#[derive(Clone, Debug, Default)]
+pub struct ForwardedHeaders {
+    /// Whether and where the sender's address joins `X-Forwarded-For`.
+    pub forwarded_for: ForwardedFor,
+    /// Sets `X-Forwarded-Host` to the request's Host.
+    pub host: bool,
+    /// Sets `X-Forwarded-Method` to the request's method.
+    pub method: bool,
+    /// Sets `X-Forwarded-Uri` to the request's target.
+    pub uri: bool,
+    /// Sets `X-Forwarded-Port`.
+    pub port: Option<Told>,
+    /// Sets `X-Forwarded-Proto`.
+    pub proto: Option<Told>,
+    /// Requests from here are left as they are: a proxy we trust has done it.
+    pub exclude: Networks,
+}
+
+/// Where the sender's address joins `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedFor {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Behind the addresses already there.
+    Append,
+    /// Before them.
+    Prepend,
+}
+
+/// A value that is configured or told by the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By the connection.
+    Auto,
+    /// This one.
+    Fixed(HeaderValue),
+}
+
+/// What the headers tell about.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// Who sent the request.
+    pub remote: IpAddr,
+    /// Our side of the connection.
+    pub local: Option<SocketAddr>,
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// The request's Host.
+    pub host: &'a str,
+    /// Its method.
+    pub method: &'a http::Method,
+    /// Its target: path and query as sent.
+    pub uri: &'a str,
+}
+
+impl Told {
+    /// Reads `auto` or a fixed value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Told::Auto),
+            text => HeaderValue::from_str(text).map(Told::Fixed).map_err(|_| format!("{text:?} can't be in a header")),
+        }
+    }
+
+    fn or(&self, connection: impl FnOnce() -> Option<HeaderValue>) -> Option<HeaderValue> {
+        match self {
+            Told::Auto => connection(),
+            Told::Fixed(value) => Some(value.clone()),
+        }
+    }
+}
+
+impl ForwardedHeaders {
+    /// Adds the headers to a request's, unless its sender is excluded.
+    pub fn apply(&self, headers: &mut HeaderMap, connection: &Connection<'_>) {
+        if !self.exclude.is_empty() && self.exclude.contains(connection.remote) {
+            return;
+        }
+        if self.forwarded_for != ForwardedFor::Off {
+            self.join(headers, connection.remote);
+        }
+        let mut set = |name: &'static str, wanted: Option<HeaderValue>| {
+            if let Some(value) = wanted {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        let text = |wanted: bool, text: &str| wanted.then(|| HeaderValue::from_str(text).ok()).flatten();
+        set("x-forwarded-host", text(self.host, connection.host));
+        set("x-forwarded-method", text(self.method, connection.method.as_str()));
+        set("x-forwarded-uri", text(self.uri, connection.uri));
+        let port = || connection.local.map(|local| local.port().into());
+        set("x-forwarded-port", self.port.as_ref().and_then(|told| told.or(port)));
+        let scheme = || Some(HeaderValue::from_static(if connection.tls { "https" } else { "http" }));
+        set("x-forwarded-proto", self.proto.as_ref().and_then(|told| told.or(scheme)));
+    }
+
+    /// All lines of `X-Forwarded-For` become one, with the sender at its end of it.
+    fn join(&self, headers: &mut HeaderMap, remote: IpAddr) {
+        let sender = remote.to_canonical().to_string();
+        let known: Vec<&[u8]> =
+            headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).filter(|v| !v.is_empty()).collect();
+        let joined = match self.forwarded_for {
+            _ if known.is_empty() => sender.into_bytes(),
+            ForwardedFor::Prepend => [&[sender.as_bytes()], known.as_slice()].concat().join(&b", "[..]),
+            ForwardedFor::Append | ForwardedFor::Off => {
+                [known.as_slice(), &[sender.as_bytes()]].concat().join(&b", "[..])
+            }
+        };
+        if let Ok(joined) = HeaderValue::try_from(joined) {
+            headers.insert(X_FORWARDED_FOR, joined);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Paths between their two forms: as sent (percent-encoded) and as meant. Encoding leaves the same bytes
+//! alone as Go's `url.URL.EscapedPath`, which Skipper's backends see.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use std::borrow::Cow;
+
+/// What a path segment may not hold (RFC 3986 section 3.3; `;` and `,` count as Go counts them).
+const NOT_IN_PATH: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'[').add(b'\\').add(b']')
+        .add(b'^').add(b'`').add(b'{').add(b'|').add(b'}').add(b'!').add(b'\'').add(b'(').add(b')').add(b'*');
+
+/// The path as meant. Borrowed when nothing is encoded.
+pub(crate) fn decode(path: &str) -> Cow<'_, str> {
+    percent_decode_str(path).decode_utf8_lossy()
+}
+
+/// The path as sent. Borrowed when nothing needs encoding.
+pub(crate) fn encode(path: &str) -> Cow<'_, str> {
+    utf8_percent_encode(path, NOT_IN_PATH).into()
+}
+
+/// A target in origin form. Text that no URI can hold, which an encoded path and a received query never
+/// are, is replaced by `/`.
+pub(crate) fn join(path: &str, query: Option<&str>) -> Uri {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let target = match query {
+        Some(query) => format!("{slash}{path}?{query}"),
+        None => format!("{slash}{path}"),
+    };
+    PathAndQuery::try_from(target).map_or_else(|_| Uri::from_static("/"), Uri::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_both_forms() {
+        for path in ["/", "/a b", "/\u{e4}/%", "/a;b,c=d&e+f:g@h$", "/?#"] {
+            assert_eq!(decode(&encode(path)), path);
+        }
+        assert_eq!(encode("/a;b,c=d&e+f:g@h$-_.~"), "/a;b,c=d&e+f:g@h$-_.~");
+        assert_eq!(join("a%20b", Some("x=1")), "/a%20b?x=1");
+        assert_eq!(decode("/%ff"), "/\u{fffd}");
+    }
+}

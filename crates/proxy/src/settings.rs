@@ -1,0 +1,41 @@
+//! The request plane's settings, checked before any port opens.
+
+use http::StatusCode;
+use std::time::Duration;
+use wire::Dialer;
+
+/// Settings of the request plane.
+#[derive(Clone)]
+pub struct Settings {
+    /// The answer when no route matches (Skipper's `-default-http-status`).
+    pub default_status: StatusCode,
+    /// Longest wait for the head of a backend's response.
+    pub response_timeout: Duration,
+    /// How connections to backends are opened.
+    pub dialer: Dialer,
+    /// Most bytes of a request's body; `None`: no bound, since bodies are passed on as they come.
+    pub body_bytes: Option<u64>,
+    /// The breaker of every backend that no filter gives another; none by default.
+    pub breaker: rules::breaker::Settings,
+    /// Which `X-Forwarded-*` headers are set; `None`: none.
+    pub forwarded: Option<crate::net::ForwardedHeaders>,
+    /// Whether a request leaves a line in the access log when no filter says.
+    pub access_log: bool,
+    /// Mirrored requests a core has under way at most; more are not sent.
+    pub mirrors: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_status: StatusCode::NOT_FOUND,
+            response_timeout: Duration::from_secs(60),
+            dialer: Dialer::default(),
+            body_bytes: None,
+            breaker: rules::breaker::Settings::default(),
+            forwarded: None,
+            access_log: true,
+            mirrors: 100,
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! `tombolo gateway`: the gateway alone, as it runs in production, with the flags of Skipper that people use
+//! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
+
+use crate::serving::{Reloader, Told};
+use crate::term::{BOLD, CYAN, DIM, GREEN, err, paint};
+use crate::wiring::{Access, World};
+use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
+use clap::{Args, ValueEnum};
+use http::StatusCode;
+use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
+use proxy::{RouteSource, RouteStep, Settings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use telemetry::access::Format;
+use wire::{Dialer, Limits, ServerTls};
+
+/// Arguments of `tombolo gateway`. Skipper's flags may be written with one dash or two.
+#[derive(Args)]
+pub(crate) struct GatewayCommand {
+    /// Where traffic comes in; `:9090` is all addresses of this machine
+    #[arg(long, default_value = "127.0.0.1:9090", value_parser = address, value_name = "ADDRESS")]
+    address: SocketAddr,
+
+    /// Where /routes and /metrics are served; `off` for nowhere
+    #[arg(long, default_value = "127.0.0.1:9911", value_parser = address_or_off, value_name = "ADDRESS")]
+    support_listener: AddressOrOff,
+
+    /// A file of routes, watched for changes; may be given again, or several with commas
+    #[arg(long, value_delimiter = ',', value_name = "FILE", help_heading = "Routes")]
+    routes_file: Vec<PathBuf>,
+
+    /// Routes in eskip
+    #[arg(long, value_name = "ESKIP", help_heading = "Routes")]
+    inline_routes: Option<String>,
+
+    /// An address that serves routes in eskip, asked again every --source-poll-timeout
+    #[arg(long, value_delimiter = ',', value_name = "URL", help_heading = "Routes")]
+    routes_urls: Vec<String>,
+
+    /// Between two questions to --routes-urls: a duration or milliseconds
+    #[arg(long, default_value = "3s", value_parser = duration, value_name = "TIME", help_heading = "Routes")]
+    source_poll_timeout: Duration,
+
+    /// Refuse a new table as a whole when one of its routes is bad; the last good one stays
+    #[arg(long, help_heading = "Routes")]
+    strict: bool,
+
+    /// `/a` and `/a/` are one path
+    #[arg(long, help_heading = "Routes")]
+    ignore_trailing_slash: bool,
+
+    /// Change predicates and filters of every route: `/pattern/replacement/`
+    #[arg(long, value_name = "EDIT", help_heading = "Routes")]
+    edit_route: Vec<String>,
+
+    /// Add a changed copy of every route that the pattern matches: `/pattern/replacement/`
+    #[arg(long, value_name = "EDIT", help_heading = "Routes")]
+    clone_route: Vec<String>,
+
+    /// Filters put before those of every route
+    #[arg(long, value_name = "FILTERS", help_heading = "Routes")]
+    default_filters_prepend: Option<String>,
+
+    /// Filters put behind those of every route
+    #[arg(long, value_name = "FILTERS", help_heading = "Routes")]
+    default_filters_append: Option<String>,
+
+    /// Filters that no route may use
+    #[arg(long, value_delimiter = ',', value_name = "NAME", help_heading = "Routes")]
+    disabled_filters: Vec<String>,
+
+    /// Where `<forward>` goes
+    #[arg(long, value_name = "URL", help_heading = "Routes")]
+    forward_backend_url: Option<String>,
+
+    /// The answer when no route matches
+    #[arg(long, default_value = "404", value_parser = status, value_name = "STATUS", help_heading = "Routes")]
+    default_http_status: StatusCode,
+
+    /// PEM file of the certificate chain; with --tls-key, HTTPS is served
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "TLS")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file of the private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
+    tls_key: Option<PathBuf>,
+
+    /// PEM file of the roots that https backends must be vouched for by, in place of the machine's
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    backend_roots: Option<PathBuf>,
+
+    /// A file for the access log, in place of standard output
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    access_log: Option<PathBuf>,
+
+    /// No access log
+    #[arg(long, help_heading = "Log")]
+    access_log_disabled: bool,
+
+    /// JSON lines in place of Apache's combined format
+    #[arg(long, help_heading = "Log")]
+    access_log_json_enabled: bool,
+
+    /// Leave the query out of the access log
+    #[arg(long, help_heading = "Log")]
+    access_log_strip_query: bool,
+
+    /// Longest wait for a whole request
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    read_timeout_server: Duration,
+
+    /// Longest wait for a request's head
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    read_header_timeout_server: Duration,
+
+    /// Longest wait for the client to take the response
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    write_timeout_server: Duration,
+
+    /// How long an idle client connection is kept
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    idle_timeout_server: Duration,
+
+    /// Longest wait for a connection to a backend
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    timeout_backend: Duration,
+
+    /// Longest wait for the head of a backend's response
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    response_header_timeout_backend: Duration,
+
+    /// Most bytes of a request's head, such as 64KiB
+    #[arg(long, default_value = "1MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
+    max_header_bytes: u64,
+
+    /// Most bytes of a request's body; no bound if not given
+    #[arg(long, value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
+    max_body_bytes: Option<u64>,
+
+    /// Most open client connections of a worker
+    #[arg(long, default_value = "10000", value_name = "NUMBER", help_heading = "Time-outs and bounds")]
+    max_connections: usize,
+
+    /// Threads that carry requests; one for each core if not given
+    #[arg(long, value_name = "NUMBER", help_heading = "Time-outs and bounds")]
+    workers: Option<usize>,
+
+    /// From SIGTERM to the drain: `Shutdown()` holds, new connections are still taken
+    #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    wait_for_healthcheck_interval: Duration,
+
+    /// Longest wait for requests under way when we stop
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
+    drain_timeout: Duration,
+
+    /// X-Forwarded-* headers to set: X-Forwarded-For, +X-Forwarded-For (put first), X-Forwarded-Host,
+    /// X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Proto[=VALUE], X-Forwarded-Port[=VALUE]
+    #[arg(long, value_delimiter = ',', value_name = "HEADER", help_heading = "Forwarded headers")]
+    forwarded_headers: Vec<String>,
+
+    /// Networks whose requests keep their X-Forwarded-* headers as they are
+    #[arg(long, value_delimiter = ',', value_name = "CIDR", help_heading = "Forwarded headers")]
+    forwarded_headers_exclude_cidrs: Vec<String>,
+
+    /// The application log's level; kept for Skipper's command lines, everything worth a line is printed
+    #[arg(long, value_enum, ignore_case = true, default_value = "info", hide = true)]
+    application_log_level: Level,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    Panic,
+    Fatal,
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy)]
+enum AddressOrOff {
+    Address(SocketAddr),
+    Off,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    crate::wiring::parse_address(text)
+}
+
+fn address_or_off(text: &str) -> Result<AddressOrOff, String> {
+    if matches!(text, "off" | "") { Ok(AddressOrOff::Off) } else { address(text).map(AddressOrOff::Address) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(ms) => Ok(Duration::from_millis(ms)),
+        Err(_) => parse_duration(text),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    parse_bytes(text)
+}
+
+fn status(text: &str) -> Result<StatusCode, String> {
+    text.parse().map_err(|_| format!("`{text}` is no HTTP status"))
+}
+
+impl GatewayCommand {
+    /// Runs the gateway until it is told to stop.
+    pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
+        let runtime = crate::wiring::runtime()?;
+        runtime.block_on(self.serve())
+    }
+
+    async fn serve(&self) -> Result<ExitCode, Fault> {
+        let world = World::new(self.workers)?;
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(chain), Some(key)) => Some(ServerTls::from_files(chain, key)?),
+            _ => None,
+        };
+        let access = self.access(&world)?;
+        let builder = world.builder(
+            proxy::lookup::Options { ignore_trailing_slash: self.ignore_trailing_slash, ..Default::default() },
+            self.forward_backend_url.clone(),
+        );
+        let plane = proxy::Plane::new(self.settings()?, builder, access.clone());
+        let mut reloader = Reloader::new(self.sources()?, self.steps()?, self.strict);
+        let told = reloader.reload(&plane).await;
+        show(&told);
+        if told.refused {
+            return Err(Fault::new(Kind::Invalid, "the routes have errors")
+                .hint("nothing was started; without --strict bad routes alone are left out"));
+        }
+        let listeners = world.gateway_listeners(self.address)?;
+        let address = listeners.first().map_or(Ok(self.address), std::net::TcpListener::local_addr)?;
+        let limits = self.limits();
+        let served = world.workers.serve(&plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
+        let support = match self.support_listener {
+            AddressOrOff::Off => None,
+            AddressOrOff::Address(wished) => {
+                let listener = wire::bind(wished)
+                    .map_err(|fault| crate::wiring::name_listener(fault, wished, "--support-listener"))?;
+                let address = listener.local_addr()?;
+                world.serve_support(listener, vec![plane.clone()])?;
+                Some(address)
+            }
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));
+        if let Some(support) = support {
+            err(format_args!("{} {}", paint(BOLD, "support"), paint(CYAN, format_args!("http://{support}/routes"))));
+        }
+        err(paint(GREEN, format_args!("{} routes serve", plane.table().routes.len())));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+        let ended = crate::serving::until_stopped(&mut reloader, &plane, self.source_poll_timeout, show).await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        err(paint(DIM, format_args!("{ended}: finishing requests under way, at most {}", format_duration(self.drain_timeout))));
+        world.announce_shutdown();
+        tokio::time::sleep(self.wait_for_healthcheck_interval).await;
+        world.drainer.drain();
+        let in_time = tokio::time::timeout(self.drain_timeout, served.ended()).await.is_ok();
+        if !in_time {
+            err(format_args!("{} requests did not end in time and were cut off", world.metrics.in_flight()));
+        }
+        if let Some(access) = access {
+            access.stop(Duration::from_secs(2));
+        }
+        Ok(if in_time { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn access(&self, world: &World) -> Result<Option<telemetry::AccessLog>, Fault> {
+        if self.access_log_disabled {
+            return Ok(None);
+        }
+        let format = if self.access_log_json_enabled { Format::Json } else { Format::Combined };
+        let access = Access { format, strip_query: self.access_log_strip_query, file: self.access_log.clone() };
+        world.access_log(&access).map(Some)
+    }
+
+    fn settings(&self) -> Result<Settings, Fault> {
+        let tls = match &self.backend_roots {
+            Some(file) => Some(wire::ClientTls::from_file(file)?),
+            None => None,
+        };
+        Ok(Settings {
+            default_status: self.default_http_status,
+            response_timeout: self.response_header_timeout_backend,
+            dialer: Dialer { connect_timeout: self.timeout_backend, tls, ..Dialer::default() },
+            body_bytes: self.max_body_bytes,
+            forwarded: self.forwarded()?,
+            ..Settings::default()
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            header_bytes: usize::try_from(self.max_header_bytes).unwrap_or(usize::MAX),
+            header_timeout: self.read_header_timeout_server,
+            read_timeout: self.read_timeout_server,
+            write_timeout: self.write_timeout_server,
+            idle_timeout: self.idle_timeout_server,
+            connections: self.max_connections,
+        }
+    }
+
+    fn sources(&self) -> Result<Vec<RouteSource>, Fault> {
+        let mut sources = Vec::new();
+        if let Some(text) = &self.inline_routes {
+            sources.push(RouteSource::Text(Source::new("--inline-routes", text.as_str())));
+        }
+        sources.extend(self.routes_file.iter().cloned().map(RouteSource::File));
+        sources.extend(self.routes_urls.iter().cloned().map(RouteSource::Url));
+        if sources.is_empty() {
+            return Err(Fault::new(Kind::Invalid, "the gateway has no routes")
+                .hint("give --routes-file FILE, --inline-routes ESKIP or --routes-urls URL"));
+        }
+        Ok(sources)
+    }
+
+    fn steps(&self) -> Result<Vec<RouteStep>, Fault> {
+        let edits = |flag: &str, texts: &[String]| {
+            texts.iter().map(|text| eskip::Edit::parse(text).map_err(|d| in_flag(flag, d))).collect::<Result<Vec<_>, _>>()
+        };
+        let filters = |flag: &str, text: &Option<String>| match text {
+            None => Ok(Vec::new()),
+            Some(text) => eskip::parse_filters(&Source::new(flag, text.as_str())).map_err(|errors| {
+                let first = errors.diagnostics().into_iter().next();
+                first.map_or_else(|| Fault::new(Kind::Invalid, flag), |diagnostic| in_flag(flag, diagnostic))
+            }),
+        };
+        // Skipper's order: clones are made of the routes as written, edits and default filters follow.
+        let mut steps: Vec<RouteStep> =
+            edits("--clone-route", &self.clone_route)?.into_iter().map(RouteStep::Clone).collect();
+        steps.extend(edits("--edit-route", &self.edit_route)?.into_iter().map(RouteStep::Edit));
+        let around = eskip::DefaultFilters {
+            prepend: filters("--default-filters-prepend", &self.default_filters_prepend)?,
+            append: filters("--default-filters-append", &self.default_filters_append)?,
+        };
+        if !around.prepend.is_empty() || !around.append.is_empty() {
+            steps.push(RouteStep::Around(around));
+        }
+        if !self.disabled_filters.is_empty() {
+            let names = self.disabled_filters.iter().cloned().collect();
+            steps.push(RouteStep::Without(eskip::DisabledFilters { names }));
+        }
+        Ok(steps)
+    }
+
+    fn forwarded(&self) -> Result<Option<ForwardedHeaders>, Fault> {
+        let wrong = |why: String| Fault::new(Kind::Invalid, why);
+        let mut headers = ForwardedHeaders::default();
+        for written in &self.forwarded_headers {
+            let (name, value) = written.split_once('=').unwrap_or((written, "auto"));
+            let told = || Header::parse(value).map_err(wrong);
+            match name.to_ascii_lowercase().as_str() {
+                "x-forwarded-for" => headers.forwarded_for = ForwardedFor::Append,
+                "+x-forwarded-for" => headers.forwarded_for = ForwardedFor::Prepend,
+                "x-forwarded-host" => headers.host = true,
+                "x-forwarded-method" => headers.method = true,
+                "x-forwarded-uri" => headers.uri = true,
+                "x-forwarded-proto" => headers.proto = Some(told()?),
+                "x-forwarded-port" => headers.port = Some(told()?),
+                _ => {
+                    return Err(wrong(format!("`{name}` is no header that --forwarded-headers can set"))
+                        .hint("X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are"));
+                }
+            }
+        }
+        headers.exclude = Networks::parse(&self.forwarded_headers_exclude_cidrs).map_err(wrong)?;
+        Ok((!self.forwarded_headers.is_empty()).then_some(headers))
+    }
+}
+
+fn in_flag(flag: &str, diagnostic: base::Diagnostic) -> Fault {
+    let fault = Fault::new(Kind::Invalid, format!("{flag}: {}", diagnostic.message));
+    match diagnostic.hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+/// What a reload told, on standard error.
+fn show(told: &Told) {
+    crate::term::diagnostics(&told.diagnostics);
+    if let Some(line) = &told.line {
+        err(line);
+    }
+}

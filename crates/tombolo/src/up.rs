@@ -1,0 +1,16 @@
+//! `tombolo up`: a manifest becomes running services behind their gateway, and stays so while files change.
+//! The parts: `plan` says what the manifest asks for, `doors` are the listeners of declared calls, `screen` is
+//! what people see, `api` is what other commands ask.
+
+mod api;
+mod doors;
+mod house;
+mod overview;
+mod plan;
+pub(crate) mod run_file;
+mod screen;
+
+pub(crate) use house::House;
+pub(crate) use overview::overview;
+pub(crate) use plan::{Plan, has_errors, read_manifest};
+pub(crate) use screen::Screen;

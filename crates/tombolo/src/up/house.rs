@@ -1,0 +1,455 @@
+//! A running `tombolo up`: opens everything in order, keeps it as the manifest says while files change, and
+//! closes it in the reverse order. Boot is a reload from nothing.
+
+use super::api::Api;
+use super::doors::Doors;
+use super::plan::{Plan, has_errors, read_manifest, shown};
+use super::run_file::RunFile;
+use super::screen::Screen;
+use crate::serving::{FileWatch, Reloader, Signal, Signals};
+use crate::wiring::{Access, World, name_listener};
+use base::{Diagnostic, Fault, Kind, queue};
+use control::{Heard, Setup, Supervisor, Wanted};
+use manifest::{LogFormat, ServiceSource};
+use proxy::{Plane, Served, Settings};
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use telemetry::AccessLog;
+use telemetry::access::Format;
+use wire::{Limits, ServerTls};
+
+/// What the API asks of the house.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To stop everything.
+    Stop,
+}
+
+/// Everything that runs.
+pub(crate) struct House {
+    plan: Plan,
+    world: World,
+    gateway: Arc<Plane>,
+    calls: Arc<Plane>,
+    reloader: Reloader,
+    doors: Doors,
+    supervisor: Supervisor,
+    served: Served,
+    access: Option<AccessLog>,
+    addresses: Addresses,
+    run_file: RunFile,
+    about: Arc<Mutex<serde_json::Value>>,
+    wishes: queue::Receiver<Wish>,
+    screen: Screen,
+}
+
+/// What is open where.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) tls: bool,
+    pub(crate) api: SocketAddr,
+    pub(crate) support: Option<SocketAddr>,
+}
+
+impl House {
+    /// Checks everything, opens all ports, then starts the services. On an error nothing is left running.
+    pub(crate) async fn open(plan: Plan, screen: Screen) -> Result<Self, Fault> {
+        if let Some(running) = RunFile::read(&plan.folder) {
+            return Err(Fault::new(Kind::Conflict, format!("`tombolo up` runs here already (pid {})", running.pid))
+                .hint("`tombolo status` shows it, `tombolo stop` ends it"));
+        }
+        let gateway = &plan.manifest.gateway;
+        let tls = match (&gateway.tls_cert, &gateway.tls_key) {
+            (Some(chain), Some(key)) => {
+                Some(ServerTls::from_files(&plan.folder.join(chain), &plan.folder.join(key))?)
+            }
+            _ => None,
+        };
+        let world = World::new(gateway.workers)?;
+        world.services.declare(plan.names());
+        set_outside_services(&plan, &world)?;
+        let access = access_log(&plan, &world)?;
+        let settings = Settings {
+            body_bytes: plan.manifest.limits.body_bytes,
+            access_log: plan.manifest.log.access,
+            ..Settings::default()
+        };
+        let options = proxy::lookup::Options {
+            ignore_trailing_slash: gateway.ignore_trailing_slash,
+            ..Default::default()
+        };
+        let gateway_plane = Plane::new(settings.clone(), world.builder(options.clone(), None), access.clone());
+        let calls = Plane::new(settings, world.builder(options, None), access.clone());
+
+        // Routes before ports: a mistake in a file must not cost a port.
+        let mut reloader = Reloader::new(plan.sources(), Vec::new(), gateway.strict);
+        let mut told = reloader.reload(&gateway_plane).await;
+        plan.place(&mut told.diagnostics);
+        told.diagnostics.extend(put_calls(&plan, &calls));
+        screen.diagnostics(&told.diagnostics);
+        if told.refused {
+            return Err(Fault::new(Kind::Invalid, "the routes have errors").hint("nothing was started"));
+        }
+
+        let listeners = world.gateway_listeners(gateway.address)?;
+        let limits = limits(&plan);
+        let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
+        let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
+        let addresses = Addresses {
+            gateway: address,
+            tls: tls.is_some(),
+            api: api_listener.local_addr()?,
+            support: support_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+        };
+        let served = world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
+        if let Some(listener) = support_listener {
+            world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
+        }
+
+        let supervisor = Supervisor::start(Setup {
+            clock: world.clock.clone(),
+            chance: world.chance.clone(),
+            dir: plan.folder.clone(),
+            guard: Some(guard_command()?),
+        });
+        let token = format!("{:016x}{:016x}", random_bits(), random_bits());
+        let run_file = RunFile { pid: std::process::id(), api: addresses.api, token };
+        run_file.write(&plan.folder)?;
+        let about = Arc::new(Mutex::new(serde_json::Value::Null));
+        let (wishes_sender, wishes) = queue::bounded(16);
+        let api = Api {
+            token: run_file.token.as_str().into(),
+            supervisor: supervisor.clone(),
+            about: about.clone(),
+            wishes: wishes_sender,
+        };
+        let listener = tokio::net::TcpListener::from_std(api_listener)?;
+        tokio::spawn(wire::serve(listener, None, None, Limits::default(), api, world.drain.clone()));
+
+        let mut house = Self {
+            plan,
+            world,
+            gateway: gateway_plane,
+            calls,
+            reloader,
+            doors: Doors::default(),
+            supervisor,
+            served,
+            access,
+            addresses,
+            run_file,
+            about,
+            wishes,
+            screen,
+        };
+        house.follow_endpoints();
+        house.screen.opened(&house.plan, house.addresses);
+        let begun = house.start_services().await;
+        if let Err(fault) = begun {
+            house.close().await;
+            return Err(fault);
+        }
+        Ok(house)
+    }
+
+    /// Runs until somebody says stop.
+    pub(crate) async fn run(mut self) -> Result<(), Fault> {
+        let mut signals = Signals::new();
+        let mut watch = FileWatch::new(&self.plan.watched());
+        let mut events = self.supervisor.events();
+        let mut lines = self.supervisor.lines();
+        let mut status = self.supervisor.watch_status();
+        let now = self.supervisor.status();
+        self.screen.settled(&now, &self.plan, self.addresses);
+        let reason = loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::Stop(name) => break name,
+                    Signal::Reload => {
+                        self.reload_manifest().await;
+                        watch.set(&self.plan.watched());
+                    }
+                },
+                wish = self.wishes.take() => match wish {
+                    Some(Wish::Stop) => break "tombolo stop",
+                    None => {}
+                },
+                changed = watch.changed() => {
+                    self.changed(&changed).await;
+                    watch.set(&self.plan.watched());
+                }
+                event = events.next() => match event {
+                    Some(Heard::Item(event)) => self.screen.event(&event),
+                    Some(Heard::Missed(_)) => {}
+                    None => break "the supervisor ended",
+                },
+                line = lines.next() => match line {
+                    Some(Heard::Item(line)) => self.screen.line(&line),
+                    Some(Heard::Missed(missed)) => self.screen.missed(missed),
+                    None => break "the supervisor ended",
+                },
+                _ = status.changed() => {
+                    let services = status.borrow_and_update().clone();
+                    self.screen.settled(&services, &self.plan, self.addresses);
+                }
+            }
+        };
+        self.screen.stopping(reason);
+        self.close_watched(&mut signals, &mut events, &mut lines).await;
+        Ok(())
+    }
+
+    /// Stops everything while people watch; a second signal makes it quick.
+    async fn close_watched(
+        mut self,
+        signals: &mut Signals,
+        events: &mut control::Subscriber<control::Event>,
+        lines: &mut control::Subscriber<Arc<control::Line>>,
+    ) {
+        let supervisor = self.supervisor.clone();
+        let mut screen = std::mem::replace(&mut self.screen, Screen::quiet());
+        let mut closing = std::pin::pin!(self.close());
+        loop {
+            tokio::select! {
+                biased;
+                Some(Heard::Item(event)) = events.next() => screen.event(&event),
+                Some(Heard::Item(line)) = lines.next() => screen.line(&line),
+                ended = &mut closing => {
+                    screen.stopped(&ended);
+                    return;
+                }
+                signal = signals.next() => if let Signal::Stop(_) = signal {
+                    screen.hurrying();
+                    let supervisor = supervisor.clone();
+                    tokio::spawn(async move { supervisor.shutdown(Duration::from_millis(500)).await });
+                },
+            }
+        }
+    }
+
+    /// Takes no new requests, finishes those under way, stops the services (those who call before those who
+    /// are called), then closes the doors between them.
+    async fn close(self) -> control::Ended {
+        let grace = self.plan.manifest.limits.drain_timeout;
+        self.world.announce_shutdown();
+        self.world.drainer.drain();
+        let _ = tokio::time::timeout(grace, self.served.ended()).await;
+        // Each service has its own grace; this bound is only for what nobody thought of.
+        let ended = self.supervisor.shutdown(Duration::from_secs(3600)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.doors.close()).await;
+        if let Some(access) = self.access {
+            access.stop(Duration::from_secs(2));
+        }
+        self.run_file.remove(&self.plan.folder);
+        ended
+    }
+
+    /// Files changed: the manifest, route files, or what services watch.
+    async fn changed(&mut self, paths: &BTreeSet<PathBuf>) {
+        let manifest = std::path::absolute(Path::new(&*self.plan.source.name)).unwrap_or_default();
+        if paths.contains(&manifest) {
+            self.reload_manifest().await;
+        } else {
+            self.reload_routes().await;
+        }
+        let rebuild: BTreeSet<String> =
+            paths.iter().flat_map(|path| self.plan.watchers(path)).map(str::to_owned).collect();
+        for name in rebuild {
+            self.screen.note(&format!("`{name}`: watched files changed"));
+            if let Err(fault) = self.supervisor.restart_with_build(&name).await {
+                self.screen.fault(&fault);
+            }
+        }
+    }
+
+    async fn reload_routes(&mut self) {
+        let mut told = self.reloader.reload(&self.gateway).await;
+        self.plan.place(&mut told.diagnostics);
+        self.screen.diagnostics(&told.diagnostics);
+        if let Some(line) = &told.line {
+            self.screen.note(line);
+        }
+        self.tell_about();
+    }
+
+    /// Reads the manifest again. With errors, or a file it names missing, all stays as it is.
+    async fn reload_manifest(&mut self) {
+        let path = PathBuf::from(&*self.plan.source.name);
+        let (next, mut diagnostics) = match read_manifest(&path) {
+            Ok(read) => read,
+            Err(fault) => return self.screen.fault(&fault),
+        };
+        let Some(next) = next else {
+            self.screen.diagnostics(&diagnostics);
+            return self.screen.note("manifest refused, the last good one stays in force");
+        };
+        diagnostics.extend(next.missing_files());
+        self.screen.diagnostics(&diagnostics);
+        if has_errors(&diagnostics) {
+            return self.screen.note("manifest refused, the last good one stays in force");
+        }
+        let changes = manifest::diff(&self.plan.manifest, &next.manifest);
+        if changes.is_empty() {
+            self.plan = next;
+            return self.reload_routes().await;
+        }
+        self.plan = next;
+        if changes.rebind || changes.log || changes.limits {
+            self.screen.note("changes of gateway addresses, log and limits take effect with the next `tombolo up`");
+        }
+        self.world.services.declare(self.plan.names());
+        if let Err(fault) = set_outside_services(&self.plan, &self.world) {
+            self.screen.fault(&fault);
+        }
+        self.screen.diagnostics(&put_calls(&self.plan, &self.calls));
+        self.reloader.replace(self.plan.sources(), self.plan.manifest.gateway.strict);
+        self.reload_routes().await;
+        if let Err(fault) = self.start_services().await {
+            self.screen.fault(&fault);
+        }
+        self.screen.note("manifest reloaded");
+    }
+
+    /// Opens the doors of declared calls, then makes the supervisor's services those of the plan.
+    async fn start_services(&mut self) -> Result<(), Fault> {
+        self.doors.apply(&self.plan.edges(), &self.world, &self.calls, &limits(&self.plan)).await?;
+        let wanted = self
+            .plan
+            .manifest
+            .services
+            .iter()
+            .filter(|service| matches!(service.source, ServiceSource::Run(_)))
+            .map(|service| Wanted { service: service.clone(), env: self.doors.variables(&service.name) })
+            .collect();
+        let applied = self.supervisor.apply(wanted).await?;
+        self.screen.applied(&applied);
+        self.tell_about();
+        Ok(())
+    }
+
+    /// Keeps what `tombolo status` shows beside the services.
+    fn tell_about(&self) {
+        let scheme = if self.addresses.tls { "https" } else { "http" };
+        let table = self.gateway.table();
+        let about = serde_json::json!({
+            "name": self.plan.name(),
+            "manifest": std::path::absolute(Path::new(&*self.plan.source.name)).unwrap_or_default(),
+            "pid": std::process::id(),
+            "gateway": format!("{scheme}://{}", self.addresses.gateway),
+            "api": format!("http://{}", self.addresses.api),
+            "support": self.addresses.support.map(|address| format!("http://{address}")),
+            "routes": { "serving": table.routes.len(), "left_out": table.invalid.len() },
+            "calls": self.doors.list().map(|(caller, callee, address)| serde_json::json!({
+                "caller": caller, "callee": callee, "url": format!("http://{address}"),
+            })).collect::<Vec<_>>(),
+            "outside": self.plan.outside(),
+        });
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = about;
+    }
+
+    /// Tells the planes where the healthy instances of our services are, as that changes.
+    fn follow_endpoints(&self) {
+        let mut endpoints = self.supervisor.endpoints();
+        let (services, lasting, clock) =
+            (self.world.services.clone(), self.world.lasting.clone(), self.world.clock.clone());
+        tokio::spawn(async move {
+            loop {
+                let now = endpoints.borrow_and_update().clone();
+                for (name, addresses) in &*now {
+                    let addresses: Vec<String> = addresses.iter().map(|a| format!("http://{a}")).collect();
+                    // Addresses of sockets are always good addresses of backends.
+                    let _ = services.set(name, &addresses, &lasting, &clock);
+                }
+                if endpoints.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Services that somebody else runs.
+fn set_outside_services(plan: &Plan, world: &World) -> Result<(), Fault> {
+    for service in &plan.manifest.services {
+        if let ServiceSource::At(addresses) = &service.source {
+            world.services.set(&service.name, addresses, &world.lasting, &world.clock)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the routes of internal calls in force; answers what is wrong with them.
+fn put_calls(plan: &Plan, calls: &Arc<Plane>) -> Vec<Diagnostic> {
+    let (definitions, mut diagnostics) = plan.calls();
+    let table = calls.builder().build(&definitions);
+    diagnostics.extend(table.invalid.iter().map(|invalid| invalid.diagnostic.clone()));
+    if diagnostics.is_empty() || calls.table().routes.is_empty() {
+        calls.put(table);
+    }
+    diagnostics
+}
+
+fn access_log(plan: &Plan, world: &World) -> Result<Option<AccessLog>, Fault> {
+    let log = &plan.manifest.log;
+    let format = match log.format {
+        LogFormat::Text => Format::Terminal,
+        LogFormat::Json => Format::Json,
+    };
+    world.access_log(&Access { format, strip_query: log.strip_query, file: None }).map(Some)
+}
+
+pub(crate) fn limits(plan: &Plan) -> Limits {
+    let limits = &plan.manifest.limits;
+    Limits {
+        header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
+        header_timeout: limits.header_timeout,
+        read_timeout: limits.read_timeout,
+        write_timeout: limits.write_timeout,
+        idle_timeout: limits.idle_timeout,
+        connections: limits.connections as usize,
+    }
+}
+
+/// The API's listener and, if there is to be one, the support listener. Their usual ports may be another
+/// `tombolo up`'s: the API then takes any port, and support is left out; a port that the manifest chose must
+/// be free.
+fn side_listeners(plan: &Plan, screen: &Screen) -> Result<(TcpListener, Option<TcpListener>), Fault> {
+    let usual = manifest::Gateway::default();
+    let wished = &plan.manifest.gateway;
+    let api = match wire::bind(wished.api) {
+        Err(fault) if fault.kind == Kind::Conflict && wished.api == usual.api => {
+            screen.note(&format!("{}; the API takes another", name_listener(fault, wished.api, "the API").message));
+            wire::bind(SocketAddr::new(wished.api.ip(), 0))?
+        }
+        bound => bound.map_err(|fault| name_listener(fault, wished.api, "the API"))?,
+    };
+    let support = match wished.support {
+        None => None,
+        Some(address) => match wire::bind(address) {
+            Err(fault) if fault.kind == Kind::Conflict && wished.support == usual.support => {
+                let message = name_listener(fault, address, "support").message;
+                screen.note(&format!("{message}; /routes and /metrics are not served"));
+                None
+            }
+            bound => Some(bound.map_err(|fault| name_listener(fault, address, "support"))?),
+        },
+    };
+    Ok((api, support))
+}
+
+/// The command line of the guardian: this very binary.
+fn guard_command() -> Result<Vec<String>, Fault> {
+    let binary = std::env::current_exe()
+        .map_err(|error| Fault::new(Kind::Io, "cannot find the tombolo binary itself").because(error))?;
+    Ok(vec![shown(&binary).display().to_string(), "guard".to_owned()])
+}
+
+/// 64 bits nobody can guess: from the operating system, by the standard library's hash keys.
+fn random_bits() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), std::process::id())
+}

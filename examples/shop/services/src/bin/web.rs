@@ -1,0 +1,144 @@
+//! The front page: reads the catalog, the cart and the orders, and turns the page's buttons into calls.
+//! What can't be reached is left out of the page, with a sentence about it.
+
+use axum::extract::{Query, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::Html;
+use axum::routing::{get, post};
+use axum::{Form, Router};
+use serde::Deserialize;
+use serde_json::json;
+use shop::page::{Notice, Page};
+use shop::{Answer, Caller, Name, Peer, Problem, User};
+
+#[derive(Clone)]
+struct Service {
+    catalog: Peer,
+    cart: Peer,
+    orders: Peer,
+}
+
+#[derive(Deserialize)]
+struct View {
+    notice: Option<Notice>,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    name: Name,
+}
+
+#[derive(Deserialize)]
+struct Add {
+    sku: Name,
+    quantity: u32,
+}
+
+#[derive(Deserialize)]
+struct Remove {
+    sku: Name,
+}
+
+/// After a button, back to the page: a reload of it then presses nothing again.
+type Back = (StatusCode, [(HeaderName, String); 1]);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shop::Error> {
+    let service = Service {
+        catalog: Peer::from_env("catalog")?,
+        cart: Peer::from_env("cart")?,
+        orders: Peer::from_env("orders")?,
+    };
+    let app = Router::new()
+        .route("/", get(front))
+        .route("/style.css", get(style))
+        .route("/login", post(login))
+        .route("/cart/add", post(add))
+        .route("/cart/remove", post(remove))
+        .route("/order", post(order))
+        .fallback(lost)
+        .with_state(service);
+    shop::serve("web", app).await
+}
+
+async fn front(
+    State(service): State<Service>,
+    caller: Caller,
+    user: Result<User, Problem>,
+    Query(View { notice }): Query<View>,
+) -> Html<String> {
+    let user = user.ok().map(|User(name)| name);
+    let ask = async |peer: &Peer, path: &str| match &user {
+        Some(name) => Some(peer.get(path).on_behalf_of(&caller).user(name).send().await),
+        None => None,
+    };
+    let (products, cart, orders) = tokio::join!(
+        service.catalog.get("/products").on_behalf_of(&caller).send(),
+        ask(&service.cart, "/cart"),
+        ask(&service.orders, "/orders"),
+    );
+    let page = Page {
+        products: products.and_then(|answer| answer.json()).ok(),
+        cart: cart.map(|answer| answer.and_then(|answer| answer.json()).ok()),
+        orders: orders.map(|answer| answer.and_then(|answer| answer.json()).ok()),
+        user,
+        notice,
+    };
+    Html(page.html())
+}
+
+async fn style() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], shop::page::STYLE)
+}
+
+async fn login(Form(Login { name }): Form<Login>) -> (Back, [(HeaderName, String); 1]) {
+    let cookie = format!("user={name}; Path=/; HttpOnly; SameSite=Lax");
+    (back(None), [(SET_COOKIE, cookie)])
+}
+
+async fn add(
+    State(service): State<Service>,
+    caller: Caller,
+    User(user): User,
+    Form(Add { sku, quantity }): Form<Add>,
+) -> Back {
+    let path = format!("/cart/items/{sku}");
+    let call = service.cart.put(&path).on_behalf_of(&caller).user(&user);
+    back(match call.json(&json!({ "quantity": quantity })).send().await {
+        Ok(Answer { status, .. }) if status.is_success() => None,
+        Ok(Answer { status: StatusCode::CONFLICT, .. }) => Some(Notice::TooMany),
+        _ => Some(Notice::CartFailed),
+    })
+}
+
+async fn remove(
+    State(service): State<Service>,
+    caller: Caller,
+    User(user): User,
+    Form(Remove { sku }): Form<Remove>,
+) -> Back {
+    let path = format!("/cart/items/{sku}");
+    let answer = service.cart.delete(&path).on_behalf_of(&caller).user(&user).send().await;
+    let gone = answer.is_ok_and(|answer| answer.status.is_success());
+    back((!gone).then_some(Notice::CartFailed))
+}
+
+async fn order(State(service): State<Service>, caller: Caller, User(user): User) -> Back {
+    let answer = service.orders.post("/orders").on_behalf_of(&caller).user(&user).send().await;
+    back(Some(match answer {
+        Ok(Answer { status, .. }) if status.is_success() => Notice::Ordered,
+        Ok(Answer { status: StatusCode::PAYMENT_REQUIRED, .. }) => Notice::CardRefused,
+        Ok(Answer { status: StatusCode::CONFLICT, .. }) => Notice::CartEmpty,
+        _ => Notice::PaymentFailed,
+    }))
+}
+
+async fn lost() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "there is nothing here; the shop is at /\n")
+}
+
+fn back(notice: Option<Notice>) -> Back {
+    let place = notice.map_or_else(|| "/".to_owned(), |notice| format!("/?notice={}", notice.code()));
+    (StatusCode::SEE_OTHER, [(LOCATION, place)])
+}
