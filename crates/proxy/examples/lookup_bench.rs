@@ -58,11 +58,14 @@ const SHAPES: [Shape; 4] = [
 
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
 fn main() {
-    println!("{:<27}{:>10}{:>12}{:>14}{:>16}", "shape", "routes", "build ms", "ns / look-up", "checks / look-up");
+    println!(
+        "{:<27}{:>10}{:>12}{:>14}{:>19}",
+        "shape", "routes", "build ms", "ns / look-up", "checks / look-up"
+    );
     for shape in &SHAPES {
         for routes in [10, 1_000, 100_000] {
             let (build_ms, nanos, checks) = measure(shape, routes);
-            println!("{:<27}{routes:>10}{build_ms:>12.1}{nanos:>14.0}{checks:>16.2}", shape.name);
+            println!("{:<27}{routes:>10}{build_ms:>12.1}{nanos:>14.0}{checks:>19.2}", shape.name);
         }
     }
 }

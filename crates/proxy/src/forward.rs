@@ -344,7 +344,7 @@ impl Gateway {
                     });
                 }
                 Mirror::Loopback { label } => {
-                    headers.append(TEE_LOOPBACK, label);
+                    headers.insert(TEE_LOOPBACK, label);
                     *request.headers_mut() = headers;
                     *request.uri_mut() = exchange.uri.clone();
                     let peer = wire::Peer {

@@ -83,7 +83,9 @@ pub fn scheme_host(address: &str) -> Result<(String, String), String> {
     if host.is_empty() {
         return Err(format!("`{address}` has no host"));
     }
-    if let Some(bad) = host.chars().find(|c| c.is_whitespace() || c.is_control() || "<>\"\\^`{}|".contains(*c)) {
+    if let Some(bad) =
+        host.chars().find(|c| c.is_whitespace() || c.is_control() || "<>\"\\^`{}|".contains(*c))
+    {
         return Err(format!("{bad:?} in `{address}` can be in no host"));
     }
     let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
@@ -230,7 +232,9 @@ mod tests {
 
     #[test]
     fn an_address_that_is_no_backend_says_why() {
-        for bad in ["example.org", "://x", "http://", "http://a b", "1x://a", "http://a:b:c", "http://a:99999"] {
+        for bad in
+            ["example.org", "://x", "http://", "http://a b", "1x://a", "http://a:b:c", "http://a:99999"]
+        {
             assert!(scheme_host(bad).is_err(), "{bad}");
         }
         assert_eq!(scheme_host("HTTP://user@Shop.Example"), Ok(("http".into(), "shop.example:80".into())));

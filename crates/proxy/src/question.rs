@@ -45,7 +45,13 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// A question about a request. `path` is the one on the wire, percent-encoded; what else is known is
     /// set in the public fields.
-    pub fn new(method: &'a Method, path: &'a str, host: &'a str, headers: &'a HeaderMap, chance: &'a Chance) -> Self {
+    pub fn new(
+        method: &'a Method,
+        path: &'a str,
+        host: &'a str,
+        headers: &'a HeaderMap,
+        chance: &'a Chance,
+    ) -> Self {
         Self {
             method,
             query: None,
@@ -83,6 +89,18 @@ impl<'a> Question<'a> {
     pub fn with_random(mut self, number: f64) -> Self {
         self.fixed = Some(number);
         self
+    }
+
+    /// Gives the request the number of an earlier question about it, see [`Question::segment`]: a request
+    /// that goes round again stays in its segment.
+    pub fn with_segment(self, number: Option<f64>) -> Self {
+        self.segment.set(number);
+        self
+    }
+
+    /// The number of [`Question::segment`], if somebody has asked for it.
+    pub fn segment_drawn(&self) -> Option<f64> {
+        self.segment.get()
     }
 
     /// The path as sent, percent-encoded.
@@ -155,5 +173,8 @@ mod tests {
         assert!((question.draw() - question.draw()).abs() > 0.0);
         let fixed = Question::new(&Method::GET, "/", "", &headers, &chance).with_random(0.25);
         assert_eq!((fixed.segment(), fixed.draw()), (0.25, 0.25));
+        let again =
+            Question::new(&Method::GET, "/", "", &headers, &chance).with_segment(question.segment_drawn());
+        assert!((again.segment() - question.segment()).abs() < f64::EPSILON);
     }
 }

@@ -1,4 +1,5 @@
 //! The predicates against vectors taken from Skipper's tests, and against their own reference page.
+#![expect(clippy::unwrap_used, reason = "a vector that is not as described must fail the suite")]
 
 use base::{Chance, UnixTime};
 use eskip::Arg;
@@ -91,7 +92,9 @@ fn every_example_of_the_reference_page_is_true() {
         let calls = eskip::parse_predicates(&base::Source::new(spec.name, spec.example)).unwrap();
         let lookup = lookup(calls, &env).unwrap_or_else(|why| panic!("{}: {why}", spec.example));
         let wanted = [(spec.matches, true), (spec.refuses, false)];
-        for (request, expected) in wanted.iter().flat_map(|(list, want)| list.iter().map(move |r| (*r, *want))) {
+        for (request, expected) in
+            wanted.iter().flat_map(|(list, want)| list.iter().map(move |r| (*r, *want)))
+        {
             differences.ran();
             let got = predicates::staged(request, &env, |question| lookup.find(question).is_some()).unwrap();
             if got != expected {

@@ -2,5 +2,7 @@
 //! crate may depend on it but as a dev-dependency.
 
 mod conformance;
+mod generated;
 
 pub use conformance::{Differences, conformance};
+pub use generated::check_generated;

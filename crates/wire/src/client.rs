@@ -252,7 +252,7 @@ impl Connection {
 
 /// Whether a send failed because the body we gave it did.
 fn is_body_fault(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<Fault>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Fault>)
 }
 
 #[cfg(test)]

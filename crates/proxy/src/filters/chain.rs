@@ -149,3 +149,76 @@ async fn wait(mut step: Step, exchange: &mut Exchange, name: &'static str) -> St
         Some(Reason::of(Cause::INTERNAL).by(name).because("the filter waits without end"));
     Step::Reply(answer(StatusCode::INTERNAL_SERVER_ERROR))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Arrival, Notes};
+    use base::{Chance, Clock, Moment, UnixTime};
+    use http::{HeaderMap, Method, Uri, Version};
+    use wire::Body;
+
+    /// Asks to wait again, so many times.
+    fn again(times: usize) -> Step {
+        Step::Wait(Box::pin(async move {
+            let decide: Box<dyn FnOnce(&mut Exchange) -> Step + Send> =
+                Box::new(move |_| if times == 0 { Step::Next } else { again(times - 1) });
+            decide
+        }))
+    }
+
+    struct Again(usize);
+
+    impl super::super::Filter for Again {
+        fn request(&self, _: &mut Exchange) -> Step {
+            again(self.0)
+        }
+    }
+
+    async fn status_after(waits: usize) -> Option<u16> {
+        let (clock, _hand) = Clock::by_hand(UnixTime::default());
+        let chance = Chance::seeded(1);
+        let address = "192.0.2.7:80".parse().unwrap();
+        let arrival = Arrival {
+            at: Moment::default(),
+            at_unix: UnixTime::default(),
+            method: Method::GET,
+            uri: Uri::from_static("/"),
+            version: Version::HTTP_11,
+            host: None,
+            remote: address,
+            local: address,
+            tls: false,
+            edge: None,
+        };
+        let mut exchange = Exchange {
+            arrival,
+            method: Method::GET,
+            uri: Uri::from_static("/"),
+            headers: HeaderMap::new(),
+            body: Body::empty(),
+            params: crate::lookup::Params::default(),
+            route: "r".into(),
+            notes: Notes::default(),
+            trace: telemetry::TraceContext::begin(&chance),
+            clock,
+            chance,
+        };
+        let chain =
+            Chain { filters: Box::new([Installed { name: "again", filter: Box::new(Again(waits)) }]) };
+        match chain.request(&mut exchange).await {
+            Outcome::Next { .. } => None,
+            Outcome::Reply { response, .. } => {
+                assert_eq!(exchange.notes.reason.map(|reason| reason.filter), Some("again"));
+                Some(response.status().as_u16())
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_filter_that_waits_without_end_is_given_up() {
+        assert_eq!(status_after(0).await, None);
+        assert_eq!(status_after(WAITS_MAX - 2).await, None);
+        assert_eq!(status_after(WAITS_MAX).await, Some(500));
+    }
+}

@@ -332,4 +332,11 @@ mod tests {
         }
         assert_eq!((known.prints.len(), known.order.len()), (KNOWN_MAX, KNOWN_MAX));
     }
+
+    #[test]
+    fn a_file_too_large_for_passwords_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(Passwords::read(file.path()).is_err());
+    }
 }

@@ -57,9 +57,9 @@ fn is_clean(path: &[u8]) -> bool {
         return false;
     }
     // A slash before `/`, or before `.` or `..` that fill a segment, is what cleaning takes away.
-    path.iter().enumerate().filter(|(_, byte)| **byte == b'/').all(|(at, _)| match &path[at + 1..] {
-        [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..] => false,
-        _ => true,
+    path.iter().enumerate().filter(|(_, byte)| **byte == b'/').all(|(at, _)| {
+        let behind = &path[at + 1..];
+        !matches!(behind, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
     })
 }
 
@@ -75,9 +75,10 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
 
 /// Whether each `%` is followed by two hex digits.
 pub(crate) fn escapes_are_whole(text: &[u8]) -> bool {
-    text.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
-        text.get(at + 1..at + 3).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
-    })
+    text.iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .all(|(at, _)| text.get(at + 1..at + 3).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit)))
 }
 
 #[cfg(test)]
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_a_second_time() {
-        for (text, expected) in [("a+b", "a b"), ("%41", "A"), ("a%zz+", "a%zz+"), ("50%", "50%"), ("x", "x")] {
+        for (text, expected) in [("a+b", "a b"), ("%41", "A"), ("a%zz+", "a%zz+"), ("50%", "50%"), ("x", "x")]
+        {
             assert_eq!(unescape(text), expected, "{text}");
         }
     }

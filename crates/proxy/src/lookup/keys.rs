@@ -74,7 +74,9 @@ impl Keys {
         let mut at = hash as usize & mask;
         loop {
             let slot = &self.slots[at];
-            if slot.value == NONE || (slot.hash == hash && slot.owner == owner && self.text(slot.text) == text) {
+            if slot.value == NONE
+                || (slot.hash == hash && slot.owner == owner && self.text(slot.text) == text)
+            {
                 return at;
             }
             at = (at + 1) & mask;
@@ -107,7 +109,9 @@ fn hash(owner: u32, text: &[u8]) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let fold = |state: u64, word: u64| {
         let product = u128::from(state ^ word) * u128::from(ODD);
-        (product ^ (product >> 64)) as u64
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are taken, one after the other")]
+        let folded = product as u64 ^ (product >> 64) as u64;
+        folded
     };
     let mut state = u64::from(owner) ^ (text.len() as u64) << 32;
     let (words, tail) = text.as_chunks::<8>();
@@ -116,7 +120,9 @@ fn hash(owner: u32, text: &[u8]) -> u32 {
     }
     let last = tail.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
     let state = fold(fold(state, last), ODD);
-    (state ^ (state >> 32)) as u32
+    #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough for a hash")]
+    let half = (state ^ (state >> 32)) as u32;
+    half
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const METHODS: usize = 10;
 /// The routes of all places.
 #[derive(Default)]
 pub(super) struct Leaves {
-    leaves: Vec<Leaf>,
+    all: Vec<Leaf>,
     /// Of all leaves, each in the order of its list.
     candidates: Vec<Candidate>,
     buckets: Vec<Bucket>,
@@ -86,16 +86,17 @@ impl Leaves {
             bare: rule(*at).clauses.is_empty(),
         });
         let candidates: Vec<Candidate> = candidates.collect();
-        let leaf = to_u32(self.leaves.len());
+        let leaf = to_u32(self.all.len());
         let all = self.push(candidates.iter().copied());
         let best = candidates.first().copied().unwrap_or(NOBODY);
-        self.leaves.push(Leaf { best, all, hostless: NONE });
+        self.all.push(Leaf { best, all, hostless: NONE });
         if candidates.len() <= UNINDEXED_MAX {
             return;
         }
         let mut hostless = Vec::new();
         // In order of first sight, so that a table is laid out the same way each time.
-        let (mut by_host, mut listed): (HashMap<&str, usize>, Vec<(&str, Vec<Candidate>)>) = Default::default();
+        let mut by_host: HashMap<&str, usize> = HashMap::new();
+        let mut listed: Vec<(&str, Vec<Candidate>)> = Vec::new();
         for candidate in candidates {
             let rule = rule(candidate.rule);
             let Some(names) = rule.clauses.first().and_then(|clause| clause.check.hosts()) else {
@@ -116,7 +117,7 @@ impl Leaves {
                 }
             }
         }
-        self.leaves[leaf as usize].hostless = self.bucket(&hostless, rule);
+        self.all[leaf as usize].hostless = self.bucket(&hostless, rule);
         for (host, list) in listed {
             let bucket = self.bucket(&list, rule);
             self.hosts.insert(leaf, host, bucket);
@@ -154,7 +155,7 @@ impl Leaves {
 
     /// The rules of a leaf, best first.
     pub(super) fn ranked(&self, leaf: u32) -> impl Iterator<Item = u32> {
-        self.list(&self.leaves[leaf as usize].all).iter().map(|candidate| candidate.rule)
+        self.list(&self.all[leaf as usize].all).iter().map(|candidate| candidate.rule)
     }
 
     /// The best rule of a leaf that matches.
@@ -165,7 +166,7 @@ impl Leaves {
         rule: impl Fn(u32) -> &'a Rule,
         tally: &mut T,
     ) -> Option<u32> {
-        let at = &self.leaves[leaf as usize];
+        let at = &self.all[leaf as usize];
         if at.hostless == NONE {
             let mut accepts = |candidate: &&Candidate| {
                 tally.rule();

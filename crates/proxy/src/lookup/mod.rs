@@ -156,7 +156,10 @@ impl<T> Lookup<T> {
     /// The route of a request.
     pub fn find(&self, question: &Question<'_>) -> Option<Found<'_, T>> {
         let served = &self.served[self.seek(question, &mut ())? as usize];
-        Some(Found { payload: &served.payload, params: self.params(&served.captures, self.path_of(question)) })
+        Some(Found {
+            payload: &served.payload,
+            params: self.params(&served.captures, self.path_of(question)),
+        })
     }
 
     /// What [`Lookup::find`] does for a request.
@@ -209,7 +212,8 @@ impl<T> Lookup<T> {
         if captures.names.is_empty() {
             return Params::default();
         }
-        let decode = |text| if self.options.unescape_twice { clean::unescape(text) } else { Cow::Borrowed(text) };
+        let decode =
+            |text| if self.options.unescape_twice { clean::unescape(text) } else { Cow::Borrowed(text) };
         let mut writer = Params::of(&captures.names, path.len());
         let mut names = captures.names.iter().peekable();
         let (mut left, mut segment) = (Some(&path[1..]), 0);

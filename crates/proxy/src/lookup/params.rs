@@ -24,7 +24,14 @@ pub struct Params {
 impl Params {
     /// Parameters of these names, whose values are pushed in the same order.
     pub(super) fn of(names: &Arc<[Name]>, bytes: usize) -> Writer {
-        Writer { params: Params { names: Some(names.clone()), text: String::with_capacity(bytes), ..Params::default() }, count: 0 }
+        Writer {
+            params: Params {
+                names: Some(names.clone()),
+                text: String::with_capacity(bytes),
+                ..Params::default()
+            },
+            count: 0,
+        }
     }
 
     /// The value of this name.
@@ -38,10 +45,12 @@ impl Params {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let layers = std::iter::successors(Some(self), |layer| layer.outer.as_deref());
         layers.enumerate().flat_map(move |(depth, layer)| {
-            layer.names().iter().enumerate().map(|(at, name)| (&*name.text, layer.value(at))).filter(move |(name, _)| {
-                let inner = std::iter::successors(Some(self), |layer| layer.outer.as_deref()).take(depth);
-                !inner.into_iter().any(|inner| inner.names().iter().any(|known| *known.text == **name))
-            })
+            layer.names().iter().enumerate().map(|(at, name)| (&*name.text, layer.value(at))).filter(
+                move |(name, _)| {
+                    let inner = std::iter::successors(Some(self), |layer| layer.outer.as_deref()).take(depth);
+                    !inner.into_iter().any(|inner| inner.names().iter().any(|known| *known.text == **name))
+                },
+            )
         })
     }
 

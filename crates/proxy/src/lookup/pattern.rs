@@ -67,7 +67,8 @@ impl Pattern {
         if parts.len() > SEGMENTS_MAX {
             return Err(format!("the path has more than {SEGMENTS_MAX} segments"));
         }
-        let mut pattern = Pattern { segments: Vec::with_capacity(parts.len()), end, captures: Captures::default() };
+        let mut pattern =
+            Pattern { segments: Vec::with_capacity(parts.len()), end, captures: Captures::default() };
         let mut names: Vec<(usize, &str)> = Vec::new();
         let mut rest = (end == End::Subtree).then_some("*");
         for (at, part) in parts.iter().enumerate() {
@@ -83,7 +84,9 @@ impl Pattern {
                     pattern.end = End::Rest;
                 }
             } else if part.contains([':', '*']) {
-                return Err(format!("a wildcard must fill its segment, it can't stand in the middle of `{part}`"));
+                return Err(format!(
+                    "a wildcard must fill its segment, it can't stand in the middle of `{part}`"
+                ));
             } else {
                 pattern.segments.push(Segment::Fixed((*part).into()));
             }
@@ -112,7 +115,8 @@ impl Pattern {
 fn captures(names: &[(usize, &str)], rest: Option<(usize, &str)>) -> Captures {
     let mut kept: Vec<(usize, &str)> = Vec::new();
     for (at, name) in names {
-        let taken = kept.iter().any(|(_, known)| known == name) || rest.is_some_and(|(_, known)| known == *name);
+        let taken =
+            kept.iter().any(|(_, known)| known == name) || rest.is_some_and(|(_, known)| known == *name);
         if !name.is_empty() && !taken {
             kept.push((*at, name));
         }
@@ -127,7 +131,7 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
 
-    fn check(read: fn(&str) -> Result<Pattern, String>, path: &str, expected: Expect) {
+    fn check(read: fn(&str) -> Result<Pattern, String>, path: &str, expected: &Expect) {
         let shown = read(path).map_or_else(
             |why| why,
             |pattern| {
@@ -136,7 +140,8 @@ mod tests {
                     Segment::One => "/:".to_owned(),
                 };
                 let path: String = pattern.segments.iter().map(segment).collect();
-                let captures = pattern.captures.names.iter().map(|name| format!("{}@{}", name.text, name.place));
+                let captures =
+                    pattern.captures.names.iter().map(|name| format!("{}@{}", name.text, name.place));
                 let captures: Vec<String> = captures.collect();
                 format!("{path} {:?} {}", pattern.end, captures.join(" "))
             },
@@ -146,29 +151,41 @@ mod tests {
 
     #[test]
     fn a_path_is_read_segment_by_segment() {
-        check(Pattern::path, "/", expect!["/ Nothing "]);
-        check(Pattern::path, "/a/:b/", expect!["/a/:/ Nothing b@1"]);
-        check(Pattern::path, "a//./b", expect!["/a/b Nothing "]);
-        check(Pattern::path, "/a/*rest", expect!["/a Rest rest@1"]);
-        check(Pattern::path, "/a/*", expect!["/a Rest *@1"]);
-        check(Pattern::path, "/**", expect![" Rest *@0"]);
-        check(Pattern::path, "/:/:x/:x/*y", expect!["/:/:/: Rest x@1 y@3"]);
-        check(Pattern::path, "/:x/*x", expect!["/: Rest x@1"]);
+        check(Pattern::path, "/", &expect!["/ Nothing "]);
+        check(Pattern::path, "/a/:b/", &expect!["/a/:/ Nothing b@1"]);
+        check(Pattern::path, "a//./b", &expect!["/a/b Nothing "]);
+        check(Pattern::path, "/a/*rest", &expect!["/a Rest rest@1"]);
+        check(Pattern::path, "/a/*", &expect!["/a Rest *@1"]);
+        check(Pattern::path, "/**", &expect![" Rest *@0"]);
+        check(Pattern::path, "/:/:x/:x/*y", &expect!["/:/:/: Rest x@1 y@3"]);
+        check(Pattern::path, "/:x/*x", &expect!["/: Rest x@1"]);
     }
 
     #[test]
     fn a_subtree_has_no_trailing_slash_and_always_a_rest() {
-        check(Pattern::subtree, "/", expect![" Subtree *@0"]);
-        check(Pattern::subtree, "/a/", expect!["/a Subtree *@1"]);
-        check(Pattern::subtree, "/a/*rest", expect!["/a Subtree rest@1"]);
-        check(Pattern::subtree, "/:a/**", expect!["/: Subtree a@0 *@1"]);
+        check(Pattern::subtree, "/", &expect![" Subtree *@0"]);
+        check(Pattern::subtree, "/a/", &expect!["/a Subtree *@1"]);
+        check(Pattern::subtree, "/a/*rest", &expect!["/a Subtree rest@1"]);
+        check(Pattern::subtree, "/:a/**", &expect!["/: Subtree a@0 *@1"]);
     }
 
     #[test]
     fn what_can_be_no_place_is_refused() {
-        check(Pattern::path, "/a*", expect!["a wildcard must fill its segment, it can't stand in the middle of `a*`"]);
-        check(Pattern::path, "/*a/b", expect!["the free wildcard `*a` must be the last segment of the path"]);
-        check(Pattern::subtree, "/*a/", expect!["the free wildcard `*a` must be the last segment of the path"]);
-        check(Pattern::path, &"/a".repeat(257), expect!["the path has more than 256 segments"]);
+        check(
+            Pattern::path,
+            "/a*",
+            &expect!["a wildcard must fill its segment, it can't stand in the middle of `a*`"],
+        );
+        check(
+            Pattern::path,
+            "/*a/b",
+            &expect!["the free wildcard `*a` must be the last segment of the path"],
+        );
+        check(
+            Pattern::subtree,
+            "/*a/",
+            &expect!["the free wildcard `*a` must be the last segment of the path"],
+        );
+        check(Pattern::path, &"/a".repeat(257), &expect!["the path has more than 256 segments"]);
     }
 }

@@ -57,7 +57,8 @@ impl Refusal {
 
     /// The same for people, about a route of this id in this source.
     pub fn diagnostic(&self, id: &str, source: Option<&Source>) -> Diagnostic {
-        let message = if id.is_empty() { self.message.clone() } else { format!("route `{id}`: {}", self.message) };
+        let message =
+            if id.is_empty() { self.message.clone() } else { format!("route `{id}`: {}", self.message) };
         let mut diagnostic = Diagnostic::error(self.code, message);
         if let (Some(source), Some(span)) = (source, &self.span) {
             diagnostic = diagnostic.at(source, span.clone());

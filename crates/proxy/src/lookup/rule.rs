@@ -52,14 +52,22 @@ pub fn compile(route: &Route, env: &PredicateEnv, options: &Options) -> Result<R
                 if rule.place.is_some() {
                     let sentence =
                         format!("multiple tree predicates (Path, PathSubtree) in the route: {}", route.id);
-                    return Err(Refusal::new("invalid_matcher", format!("`{call}` is a second path of the route"))
-                        .at(call.span.clone())
-                        .hint("a route has at most one `Path` or `PathSubtree`; write two routes, or `PathRegexp`")
-                        .skipper(sentence));
+                    return Err(Refusal::new(
+                        "invalid_matcher",
+                        format!("`{call}` is a second path of the route"),
+                    )
+                    .at(call.span.clone())
+                    .hint(
+                        "a route has at most one `Path` or `PathSubtree`; write two routes, or `PathRegexp`",
+                    )
+                    .skipper(sentence));
                 }
                 rule.place = Some(said());
-                rule.pattern =
-                    Some(if options.ignore_trailing_slash { pattern.without_trailing_slash() } else { pattern });
+                rule.pattern = Some(if options.ignore_trailing_slash {
+                    pattern.without_trailing_slash()
+                } else {
+                    pattern
+                });
             }
             Built::Check(check) => {
                 let clause = Clause { check, said: said() };
@@ -106,7 +114,8 @@ fn build(call: &Call, env: &PredicateEnv) -> Result<(&'static PredicateSpec, Bui
     (spec.build)(&mut args, env).map(|built| (spec, built)).map_err(|unfit| {
         let span = call.arg_spans.get(args.last()).unwrap_or(&call.span);
         let hint = format!("it is written `{}({})`", spec.name, spec.args);
-        let is_path = matches!(spec.name, "Path" | "PathSubtree") && matches!(call.args[..], [eskip::Arg::Text(_)]);
+        let is_path =
+            matches!(spec.name, "Path" | "PathSubtree") && matches!(call.args[..], [eskip::Arg::Text(_)]);
         // The original finds bad paths when it builds the tree, all else when it makes the predicate.
         let (code, sentence) = match (is_path, spec.name) {
             (true, _) => ("invalid_matcher", unfit.why.clone()),
@@ -116,7 +125,12 @@ fn build(call: &Call, env: &PredicateEnv) -> Result<(&'static PredicateSpec, Bui
             (false, _) => {
                 let extra = if unfit.original.is_empty() { "" } else { ": " };
                 let original = unfit.original;
-                ("invalid_predicate_params", format!("failed to create predicate {call}: invalid predicate parameters{extra}{original}"))
+                (
+                    "invalid_predicate_params",
+                    format!(
+                        "failed to create predicate {call}: invalid predicate parameters{extra}{original}"
+                    ),
+                )
             }
         };
         let why = format!("predicate `{}`: {}", spec.name, unfit.why);

@@ -93,7 +93,13 @@ impl Tree {
     fn fixed(&self, node: u32, segment: &str) -> u32 {
         match self.nodes[node as usize].fixed {
             Fixed::None => NONE,
-            Fixed::One(only, next) => if self.keys.text(only) == segment { next } else { NONE },
+            Fixed::One(only, next) => {
+                if self.keys.text(only) == segment {
+                    next
+                } else {
+                    NONE
+                }
+            }
             Fixed::Many => self.keys.get(node, segment),
         }
     }
@@ -118,7 +124,9 @@ impl Tree {
         {
             return found;
         }
-        self.below(ROOT, path, tally, &mut |leaf, tally| if leaf == whole { None } else { visit(leaf, tally) })
+        self.below(ROOT, path, tally, &mut |leaf, tally| {
+            if leaf == whole { None } else { visit(leaf, tally) }
+        })
     }
 
     /// No deeper than the longest path of a route, so than `SEGMENTS_MAX`.

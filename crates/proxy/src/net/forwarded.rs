@@ -67,7 +67,9 @@ impl Told {
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Told::Auto),
-            text => HeaderValue::from_str(text).map(Told::Fixed).map_err(|_| format!("{text:?} can't be in a header")),
+            text => HeaderValue::from_str(text)
+                .map(Told::Fixed)
+                .map_err(|_| format!("{text:?} can't be in a header")),
         }
     }
 
@@ -106,8 +108,12 @@ impl ForwardedHeaders {
     /// All lines of `X-Forwarded-For` become one, with the sender at its end of it.
     fn join(&self, headers: &mut HeaderMap, remote: IpAddr) {
         let sender = remote.to_canonical().to_string();
-        let known: Vec<&[u8]> =
-            headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).filter(|v| !v.is_empty()).collect();
+        let known: Vec<&[u8]> = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .filter(|v| !v.is_empty())
+            .collect();
         let joined = match self.forwarded_for {
             _ if known.is_empty() => sender.into_bytes(),
             ForwardedFor::Prepend => [&[sender.as_bytes()], known.as_slice()].concat().join(&b", "[..]),

@@ -42,10 +42,12 @@ impl Networks {
 
 fn range(text: &str) -> Result<(u128, u128), String> {
     if text.contains('/') {
-        let block: IpNet = text.parse().map_err(|_| format!("`{text}` is no CIDR block such as `10.0.0.0/8`"))?;
+        let block: IpNet =
+            text.parse().map_err(|_| format!("`{text}` is no CIDR block such as `10.0.0.0/8`"))?;
         return Ok((number(block.network()), number(block.broadcast())));
     }
-    let address: IpAddr = text.parse().map_err(|_| format!("`{text}` is neither an IP address nor a CIDR block"))?;
+    let address: IpAddr =
+        text.parse().map_err(|_| format!("`{text}` is neither an IP address nor a CIDR block"))?;
     if address.is_unspecified() {
         return Err(format!("`{text}` is the unspecified address; for all addresses write `{text}/0`"));
     }

@@ -97,6 +97,7 @@ struct HeaderSha256 {
     hashes: Vec<HashBytes>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the counterpart of `regexp`, which can fail")]
 fn exact(text: &str, _: &PredicateEnv) -> Result<Wanted, String> {
     Ok(Wanted::Exact(text.into()))
 }

@@ -72,8 +72,13 @@ impl Predicate for Cron {
             return false;
         };
         let local = self.zone.to_datetime(now);
-        let values =
-            [local.minute(), local.hour(), local.day(), local.month(), local.weekday().to_sunday_zero_offset()];
+        let values = [
+            local.minute(),
+            local.hour(),
+            local.day(),
+            local.month(),
+            local.weekday().to_sunday_zero_offset(),
+        ];
         self.fields.iter().zip(values).all(|(bits, value)| bits >> value & 1 == 1)
     }
 }
@@ -93,7 +98,10 @@ mod tests {
 
     #[test]
     fn the_wall_clock_is_the_zone_s() {
-        let berlin = Cron { fields: [u64::MAX, 1 << 1, u64::MAX, u64::MAX, 1 << 2], zone: TimeZone::get("Europe/Berlin").unwrap() };
+        let berlin = Cron {
+            fields: [u64::MAX, 1 << 1, u64::MAX, u64::MAX, 1 << 2],
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+        };
         let (headers, chance) = (http::HeaderMap::new(), base::Chance::seeded(1));
         let at = |text: &str| {
             let mut question = Question::new(&http::Method::GET, "/", "", &headers, &chance);

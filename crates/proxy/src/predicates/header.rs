@@ -138,7 +138,8 @@ impl Predicate for QueryParam {
 /// The value of the first cookie of this name, read as Go's `net/http` does: quotes around it go, and a
 /// cookie with a byte that no value may hold is passed over.
 pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(COOKIE_HEADER).iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
+    let lines =
+        headers.get_all(COOKIE_HEADER).iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
     lines.flat_map(|line| line.split(';')).find_map(|cookie| {
         let cookie = cookie.trim();
         let (key, value) = cookie.split_once('=').unwrap_or((cookie, ""));
@@ -154,7 +155,8 @@ pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 /// The decoded values of a query's parameter. A pair with `;` or a broken escape in it is passed over, as in
 /// Go.
 fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
-    let whole = |pair: &&str| !pair.is_empty() && !pair.contains(';') && clean::escapes_are_whole(pair.as_bytes());
+    let whole =
+        |pair: &&str| !pair.is_empty() && !pair.contains(';') && clean::escapes_are_whole(pair.as_bytes());
     query.split('&').filter(whole).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (clean::unescape(key) == name).then(|| clean::unescape(value))
@@ -173,7 +175,8 @@ mod tests {
         let chance = base::Chance::seeded(1);
         let question = Question::new(&http::Method::GET, "/", "", &headers, &chance);
         let matches = |text: &str| {
-            HeaderRegexp { name: "x-raw".parse().unwrap(), regexp: env.regexp(text).unwrap() }.matches(&question)
+            HeaderRegexp { name: "x-raw".parse().unwrap(), regexp: env.regexp(text).unwrap() }
+                .matches(&question)
         };
         assert!(matches("^a.$"), "a byte that is no text counts as one character, as in Go");
         assert!(matches("^a\u{fffd}$"));

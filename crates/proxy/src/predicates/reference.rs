@@ -21,6 +21,11 @@ pub fn page() -> String {
          `tombolo routes explain` shows for a request which route serves and what kept the others from it. \
          Names and meaning are those of Skipper's predicates. Regular expressions are of Go's dialect (RE2), \
          written `/.../` or as strings; they match anywhere unless they are anchored.\n\n\
+         Where Skipper leaves something open or does it to nobody's use, Tombolo differs: routes of equal \
+         precedence come in source order and not in a random one; a wildcard `:` without a name is no \
+         parameter, and of two of one name the first counts; `SourceFromLast` reads the last of several \
+         `X-Forwarded-For` lines; an IPv4 address written as IPv6 is the IPv4 address; a `Cron` range that \
+         ends before it begins is refused; `OTelBaggage` may ask for a value; `Header` sees `Host`.\n\n\
          This page is made from the table of predicates; its examples run as tests.\n\n\
          | Predicate | Meaning |\n|---|---|\n",
     );
@@ -31,17 +36,13 @@ pub fn page() -> String {
     for spec in TABLE {
         let _ = write!(page, "\n## {0}\n\n`{0}({1})`\n\n{2}\n", spec.name, spec.args, spec.docs);
         let _ = write!(page, "\n```\n{} -> <shunt>\n```\n", spec.example);
-        let requests = |page: &mut String, title: &str, requests: &[&str]| {
+        page.push('\n');
+        for (title, requests) in [("matches", spec.matches), ("does not match", spec.refuses)] {
             for request in requests {
                 let lines: Vec<String> = request.lines().map(shown).collect();
-                let _ = write!(page, "\n{title}: {}", lines.join(", "));
+                let _ = writeln!(page, "- {title}: {}", lines.join(", "));
             }
-            if !requests.is_empty() {
-                page.push('\n');
-            }
-        };
-        requests(&mut page, "- matches", spec.matches);
-        requests(&mut page, "- does not match", spec.refuses);
+        }
     }
     page
 }
@@ -68,7 +69,8 @@ pub fn staged<T>(
     answer: impl FnOnce(&Question<'_>) -> T,
 ) -> Result<T, String> {
     let mut lines = request.lines();
-    let (method, target) = lines.next().and_then(|line| line.split_once(' ')).ok_or("the first line is `METHOD target`")?;
+    let (method, target) =
+        lines.next().and_then(|line| line.split_once(' ')).ok_or("the first line is `METHOD target`")?;
     let wrong = |line: &str| format!("`{line}` can't be in a request");
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| wrong(method))?;
     let uri: Uri = target.parse().map_err(|_| wrong(target))?;
@@ -76,7 +78,9 @@ pub fn staged<T>(
     let (mut remote, mut now, mut random, mut shutdown) = (None, UnixTime::default(), None, false);
     for line in lines {
         match line.split_once(' ').unwrap_or((line, "")) {
-            ("@remote", address) => remote = Some(crate::net::parse_address(address).ok_or_else(|| wrong(line))?),
+            ("@remote", address) => {
+                remote = Some(crate::net::parse_address(address).ok_or_else(|| wrong(line))?);
+            }
             ("@random", number) => random = Some(number.parse().map_err(|_| wrong(line))?),
             ("@time", time) => {
                 let time: jiff::Timestamp = time.parse().map_err(|_| wrong(line))?;
@@ -91,7 +95,7 @@ pub fn staged<T>(
         }
     }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text("host").or(uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
+    let host = text("host").or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
     let chance = Chance::seeded(0);
     let mut question = Question::new(&method, uri.path(), host, &headers, &chance);
     question.query = uri.query();

@@ -5,6 +5,7 @@
 use regex::{Regex, RegexBuilder, Replacer};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Most bytes of an expression's text.
@@ -39,7 +40,9 @@ impl Regexp {
                     fail(&format!("compiled it would take more than {COMPILED_BYTES_MAX} bytes"))
                 }
                 // The message ends with the reason; the lines before it show the rewritten text.
-                other => fail(other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ")),
+                other => {
+                    fail(other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: "))
+                }
             })
     }
 
@@ -269,8 +272,8 @@ fn class<'a>(text: &'a str, out: &mut String) -> Result<&'a str, String> {
 }
 
 const POSIX: [&str; 14] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
-    "word", "xdigit",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
 ];
 
 /// One character of a class, or a range of them.
@@ -300,7 +303,7 @@ fn push_literal(literal: char, out: &mut String) {
     if literal.is_ascii_alphanumeric() || !literal.is_ascii() {
         out.push(literal);
     } else {
-        out.push_str(&format!(r"\x{{{:X}}}", u32::from(literal)));
+        let _ = write!(out, r"\x{{{:X}}}", u32::from(literal));
     }
 }
 

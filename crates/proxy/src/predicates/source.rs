@@ -5,7 +5,6 @@ use crate::args::Args;
 use crate::net::Networks;
 use crate::question::Question;
 use http::header::FORWARDED;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) static SOURCE: PredicateSpec = PredicateSpec {
@@ -18,7 +17,7 @@ pub(super) static SOURCE: PredicateSpec = PredicateSpec {
     matches: &["GET /\n@remote 10.1.2.3", "GET /\nX-Forwarded-For: 2001:db8::1, 9.9.9.9\n@remote 9.9.9.9"],
     refuses: &["GET /\nX-Forwarded-For: 1.1.1.1\n@remote 10.1.2.3"],
     weight_extra: 0,
-    build: |args, _| source(args, |question| question.client_first()),
+    build: |args, _| source(args, Client::First),
 };
 
 pub(super) static SOURCE_FROM_LAST: PredicateSpec = PredicateSpec {
@@ -30,7 +29,7 @@ pub(super) static SOURCE_FROM_LAST: PredicateSpec = PredicateSpec {
     matches: &["GET /\nX-Forwarded-For: 9.9.9.9, 10.1.2.3\n@remote 9.9.9.9"],
     refuses: &["GET /\nX-Forwarded-For: 10.1.2.3, 9.9.9.9\n@remote 10.0.0.1"],
     weight_extra: 0,
-    build: |args, _| source(args, |question| question.client_last()),
+    build: |args, _| source(args, Client::Last),
 };
 
 pub(super) static CLIENT_IP: PredicateSpec = PredicateSpec {
@@ -41,7 +40,7 @@ pub(super) static CLIENT_IP: PredicateSpec = PredicateSpec {
     matches: &["GET /\nX-Forwarded-For: 9.9.9.9\n@remote 127.0.0.1"],
     refuses: &["GET /\nX-Forwarded-For: 127.0.0.1\n@remote 9.9.9.9"],
     weight_extra: 0,
-    build: |args, _| source(args, |question| question.sender()),
+    build: |args, _| source(args, Client::Sender),
 };
 
 pub(super) static FORWARDED_HOST: PredicateSpec = PredicateSpec {
@@ -61,13 +60,22 @@ pub(super) static FORWARDED_PROTOCOL: PredicateSpec = PredicateSpec {
     args: "\"http\" or \"https\"",
     docs: "Matches if the last `proto` of the `Forwarded` header (RFC 7239) is this one.",
     example: r#"ForwardedProtocol("https")"#,
-    matches: &["GET /\nForwarded: proto=http, proto=https;host=a", "GET /\nForwarded: proto=https, for=1.2.3.4"],
+    matches: &[
+        "GET /\nForwarded: proto=http, proto=https;host=a",
+        "GET /\nForwarded: proto=https, for=1.2.3.4",
+    ],
     refuses: &["GET /\nForwarded: proto=http", "GET /"],
     weight_extra: 0,
     build: forwarded_protocol,
 };
 
-type Client = fn(&Question<'_>) -> Option<IpAddr>;
+/// Whom a predicate takes for the client.
+#[derive(Clone, Copy)]
+enum Client {
+    First,
+    Last,
+    Sender,
+}
 
 struct Source {
     networks: Networks,
@@ -100,7 +108,12 @@ fn forwarded_protocol(args: &mut Args<'_>, _: &PredicateEnv) -> Result<Built, Un
 
 impl Predicate for Source {
     fn matches(&self, question: &Question<'_>) -> bool {
-        (self.client)(question).is_some_and(|client| self.networks.contains(client))
+        let client = match self.client {
+            Client::First => question.client_first(),
+            Client::Last => question.client_last(),
+            Client::Sender => question.sender(),
+        };
+        client.is_some_and(|client| self.networks.contains(client))
     }
 }
 
@@ -121,10 +134,10 @@ impl Predicate for ForwardedProtocol {
 /// as one with an empty value.
 fn forwarded<'a>(question: &'a Question<'_>, name: &str) -> Option<&'a str> {
     let header = question.headers.get(FORWARDED)?.to_str().ok().filter(|header| !header.is_empty())?;
-    let pairs = header.split(',').flat_map(|element| element.trim().split(';'));
-    let values = pairs.filter_map(|pair| {
+    let mut last_first = header.rsplit(',').flat_map(|element| element.trim().rsplit(';'));
+    let value = last_first.find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
         Some(value.trim_matches('"')).filter(|value| key == name && !value.is_empty())
     });
-    Some(values.last().unwrap_or_default())
+    Some(value.unwrap_or_default())
 }

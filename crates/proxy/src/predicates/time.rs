@@ -75,7 +75,8 @@ fn times<const N: usize>(args: &mut Args<'_>) -> Result<[i128; N], Unfit> {
     let mut times = [0; N];
     if all.len() == N + 1 {
         let zone = all[N].text().ok_or("the last argument must be the name of a zone")?;
-        let zone = TimeZone::get(zone).map_err(|_| format!("`{zone}` is no time zone such as `Europe/Berlin`"))?;
+        let zone =
+            TimeZone::get(zone).map_err(|_| format!("`{zone}` is no time zone such as `Europe/Berlin`"))?;
         for time in &mut times {
             *time = local(args.text("local time")?, &zone)?;
         }
@@ -83,7 +84,10 @@ fn times<const N: usize>(args: &mut Args<'_>) -> Result<[i128; N], Unfit> {
     } else if !all.is_empty() && all.iter().all(|arg| arg.number().is_some()) {
         for time in &mut times {
             // Whole seconds, as in the original.
-            #[expect(clippy::cast_possible_truncation, reason = "a fraction is cut off; what is too large saturates")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a fraction is cut off; what is too large saturates"
+            )]
             let seconds = args.number("seconds since 1970")? as i64;
             *time = i128::from(seconds) * 1_000_000_000;
         }

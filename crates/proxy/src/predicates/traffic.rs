@@ -6,9 +6,8 @@ use crate::args::Args;
 use crate::lookup::clean;
 use crate::question::Question;
 
-/// The header that marks a copy of a request; the filter `teeLoopback` writes it, and the gateway takes it
-/// from requests that come in from outside.
-pub(super) const TEE_HEADER: &str = "x-tee-loopback-key";
+/// The header that marks a copy of a request, written for the filter `teeLoopback`.
+const TEE_HEADER: &str = "x-tee-loopback-key";
 
 pub(super) static TRAFFIC: PredicateSpec = PredicateSpec {
     name: "Traffic",
@@ -103,7 +102,10 @@ fn traffic_segment(args: &mut Args<'_>, _: &PredicateEnv) -> Result<Built, Unfit
     let (from, to) = (share(args, "lower bound")?, share(args, "upper bound")?);
     args.end()?;
     if from > to {
-        return Err(Unfit { why: format!("the segment from {from} to {to} is backwards"), original: "invalid range" });
+        return Err(Unfit {
+            why: format!("the segment from {from} to {to} is backwards"),
+            original: "invalid range",
+        });
     }
     Ok(check(TrafficSegment { from, to }))
 }
@@ -138,7 +140,10 @@ impl Predicate for TrafficSegment {
 
 impl Predicate for Tee {
     fn matches(&self, question: &Question<'_>) -> bool {
-        question.headers.get(TEE_HEADER).is_some_and(|label| !label.is_empty() && label.as_bytes() == &*self.0)
+        question
+            .headers
+            .get(TEE_HEADER)
+            .is_some_and(|label| !label.is_empty() && label.as_bytes() == &*self.0)
     }
 }
 

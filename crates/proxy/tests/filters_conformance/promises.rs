@@ -286,4 +286,15 @@ fn a_filter_that_cannot_be_built_says_why_and_where() {
           |
           = hint: it is written `consistentHashBalanceFactor(factor)`"#]],
     );
+    check_refusal(
+        "retry(11)",
+        expect![[r#"
+        error: route `r`: filter `retry`: argument 1 (times): 11 is more than 10
+         --> r.eskip:1:7
+          |
+        1 | retry(11)
+          |       ^^
+          |
+          = hint: it is written `retry(times[, conditions[, budget]])`"#]],
+    );
 }

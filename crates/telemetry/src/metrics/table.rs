@@ -2,6 +2,8 @@
 //! them from here. Names that begin with `skipper_` are those of Skipper's Prometheus flavour, with its
 //! labels, so that its dashboards work.
 
+use std::fmt::Write as _;
+
 /// What a number does over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -36,6 +38,25 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 
 const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+/// The reference page `docs/reference/metrics.md`.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nGenerated from the table in the code. `GET /metrics` of the support listener serves them in \
+         Prometheus' text format 0.0.4. Names that begin with `skipper_` are Skipper's, labels included, so its \
+         dashboards work.\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in TABLE {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", metric.name, labels.join(", "), metric.help);
+    }
+    page
 }
 
 /// All metrics of this file, in the order of the exposition.
