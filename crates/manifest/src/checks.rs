@@ -188,6 +188,7 @@ impl Checks<'_> {
                     let hint = match base::did_you_mean(name, others.iter().copied()) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None if others.is_empty() => "there is no other service here yet".to_owned(),
+                        None if others.len() == 1 => format!("the other service is `{}`", others[0]),
                         None if others.len() <= 8 => {
                             format!("the other services are {}", crate::kinds::and_words(&others))
                         }

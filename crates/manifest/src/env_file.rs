@@ -77,6 +77,12 @@ impl Lines<'_> {
         let name_at = start + line.find(name).unwrap_or(0);
         let span = name_at..name_at + name.len();
         let value = self.value(value_at, end)?;
+        if name.is_empty() {
+            let slip = Diagnostic::error("bad_variable", "there is no name before the `=`")
+                .hint("write `NAME=value`");
+            self.slips.push((slip, start + sign..start + sign + 1));
+            return None;
+        }
         if !names::is_variable(name) {
             let slip = Diagnostic::error("bad_variable", format!("`{name}` can't be a variable's name"))
                 .hint(format!("write `{}`: letters, digits and `_`", names::valid_variable(name)));

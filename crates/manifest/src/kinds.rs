@@ -102,7 +102,7 @@ impl Kind {
             }
             Kind::Health => "a path that begins with `/`, the word `tcp`, or a map".to_owned(),
             Kind::Restart => format!("{}, or a map", words_of(RESTARTS)),
-            Kind::Routes => "routes: eskip, a file name, or a list of them".to_owned(),
+            Kind::Routes => "eskip, a file name, or a list of them".to_owned(),
             Kind::Services => "a map of services by their names".to_owned(),
             Kind::Section(_) => "a map of settings".to_owned(),
         }

@@ -50,8 +50,9 @@ const DIAGNOSTICS_MAX: usize = 100;
 /// come in the order of the file, with the values of variables made unreadable.
 pub fn read(source: &Source) -> (Option<Manifest>, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let root = yaml::parse(source, &mut diagnostics);
-    let Some(root) = root.filter(|root| !root.is_null()) else {
+    let guessed = secrets::hide_guessed(source);
+    let tree = yaml::parse(source, &guessed, &mut diagnostics);
+    let Some(tree) = tree.filter(|tree| !tree.root.is_null()) else {
         if diagnostics.is_empty() {
             let nothing = Diagnostic::warning(
                 "nothing",
@@ -61,14 +62,17 @@ pub fn read(source: &Source) -> (Option<Manifest>, Vec<Diagnostic>) {
             .hint("`tombolo init` writes a first one");
             return (Some(Manifest::default()), vec![nothing]);
         }
-        return (None, tidy(diagnostics, &secrets::hide_guessed(source)));
+        return (None, tidy(diagnostics, &guessed));
     };
     let mut reader = reader::Reader::new(source);
-    let draft = reader.manifest(&root);
+    let draft = reader.manifest(&tree.root);
     diagnostics.append(&mut reader.diagnostics);
     let manifest = checks::settle(source, draft, &mut diagnostics);
     let broken = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    let diagnostics = tidy(diagnostics, &secrets::hide(source, &reader.secrets));
+    let diagnostics = tidy(
+        diagnostics,
+        &secrets::hide(&secrets::take_over(source, &guessed, &tree.dropped), &reader.secrets),
+    );
     ((!broken).then_some(manifest), diagnostics)
 }
 
@@ -76,8 +80,7 @@ pub fn read(source: &Source) -> (Option<Manifest>, Vec<Diagnostic>) {
 /// that shows no secrets, and not without end.
 fn tidy(mut diagnostics: Vec<Diagnostic>, shown: &Source) -> Vec<Diagnostic> {
     let mut seen = HashSet::new();
-    diagnostics
-        .retain(|d| seen.insert((d.code, d.message.clone(), d.place.as_ref().map(|p| p.span.clone()))));
+    diagnostics.retain(|d| seen.insert((d.code, d.place.as_ref().map(|place| place.span.clone()))));
     diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |place| place.span.start));
     if diagnostics.len() > DIAGNOSTICS_MAX {
         let more = diagnostics.len() - DIAGNOSTICS_MAX;
@@ -97,5 +100,5 @@ fn tidy(mut diagnostics: Vec<Diagnostic>, shown: &Source) -> Vec<Diagnostic> {
 /// A default or example of the tables as JSON; `None` for an empty one.
 fn value_of(text: &str) -> Option<serde_json::Value> {
     let source = Source::new("", text);
-    yaml::parse(&source, &mut Vec::new()).as_ref().map(yaml::Node::json)
+    yaml::parse(&source, &source, &mut Vec::new()).map(|tree| tree.root.json())
 }

@@ -3,14 +3,17 @@
 //! kinds that only a service has are read in `reader/service.rs`.
 
 mod service;
+mod wording;
+
+use wording::{found, shown};
 
 use crate::draft::{Given, ManifestDraft, RoutesDraft, ServiceDraft};
-use crate::fields::{self, About, FOREIGN, Section};
-use crate::kinds::{Kind, and_words, words_of};
+use crate::fields::{self, About, Section};
+use crate::kinds::{Kind, words_of};
 use crate::names;
 use crate::texts::TextMap;
 use crate::values::RoutesEntry;
-use crate::yaml::{Node, Scalar, ScalarKind, Style, Value};
+use crate::yaml::{Node, Scalar, ScalarKind, Value};
 use base::{Diagnostic, Source, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -81,11 +84,7 @@ impl Reader {
                 continue;
             }
             let Some(field) = section.fields.iter().find(|field| field.about.name == entry.key) else {
-                self.unknown_key(section, &entry.key, &entry.key_span);
-                if !matches!(entry.value.value, Value::Scalar(_)) {
-                    // It may be a misspelt `env`.
-                    self.hide(&entry.value);
-                }
+                self.unknown_key(section, entry);
                 continue;
             };
             self.about = field.about;
@@ -94,6 +93,9 @@ impl Reader {
                 key: entry.key_span.clone(),
                 value: entry.value.span.clone(),
             });
+            if matches!(entry.value.value, Value::Refused) {
+                continue;
+            }
             if entry.value.is_null() && !field.about.kind.may_be_empty() {
                 let message = format!("`{}`{} has no value", field.about.name, self.owner);
                 let hint = format!("for example {}, or remove the line", self.example());
@@ -104,78 +106,6 @@ impl Reader {
         }
         (self.about, self.owner) = outside;
         given
-    }
-
-    fn unknown_key<T>(&mut self, section: &Section<T>, key: &str, span: &Span) {
-        let place = match self.owner.strip_prefix(" of ") {
-            Some(owner) => format!("in {owner}"),
-            None => "at the top level".to_owned(),
-        };
-        let names: Vec<&str> = section.fields.iter().map(|field| field.about.name).collect();
-        let foreign = FOREIGN.iter().find(|(at, word, _)| *at == section.name && *word == key);
-        let elsewhere = || {
-            let sections = fields::sections();
-            let other = sections.iter().find(|other| other.fields.iter().any(|about| about.name == key))?;
-            Some(match other.name {
-                "manifest" => format!("`{key}` stands at the top level"),
-                "service" => format!("`{key}` belongs to a service: `services: {{NAME: {{{key}: …}}}}`"),
-                name => format!("`{key}` belongs in `{name}`"),
-            })
-        };
-        let hint = match foreign {
-            Some((_, _, hint)) => (*hint).to_owned(),
-            None => base::did_you_mean(key, names.iter().copied())
-                .map(|name| format!("did you mean `{name}`?"))
-                .or_else(elsewhere)
-                .unwrap_or_else(|| format!("the keys here are {}", and_words(&names))),
-        };
-        self.error("unknown_key", format!("unknown key `{key}` {place}"), span, &hint);
-    }
-
-    /// Says that something is wrong.
-    pub(crate) fn error(&mut self, code: &'static str, message: impl Into<String>, span: &Span, hint: &str) {
-        let diagnostic = Diagnostic::error(code, message).at(&self.source, span.clone());
-        self.diagnostics.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
-    }
-
-    /// Says that the value at hand is not of its key's kind, and how it would be.
-    pub(crate) fn wrong(&mut self, node: &Node) {
-        let About { name, kind, .. } = self.about;
-        let message = format!("`{name}`{} must be {}, found {}", self.owner, kind.expected(), found(node));
-        let hint = self.remedy(node).unwrap_or_else(|| format!("for example {}", self.example()));
-        self.error("wrong_type", message, &node.span, &hint);
-    }
-
-    /// What to write instead, where that can be told from what was written.
-    fn remedy(&self, node: &Node) -> Option<String> {
-        let name = self.about.name;
-        let Scalar { text, kind, style } = node.scalar()?;
-        let write = |value: &str| Some(format!("write `{name}: {value}`"));
-        let number = text.trim().parse::<u64>().ok();
-        match self.about.kind {
-            Kind::Flag => match text.to_lowercase().as_str() {
-                "yes" | "on" | "y" | "true" => write("true"),
-                "no" | "off" | "n" | "false" => write("false"),
-                _ => None,
-            },
-            Kind::Whole(..) | Kind::Port if *style != Style::Bare && number.is_some() => {
-                Some(format!("remove the quotes: `{name}: {}`", text.trim()))
-            }
-            Kind::Duration(..) if *kind != ScalarKind::Text || number.is_some() => {
-                Some(format!("a unit is missing: `{name}: {}s`", text.trim()))
-            }
-            Kind::Names | Kind::DependsOn if !text.is_empty() => write(&format!("[{}]", shown(text))),
-            Kind::Text | Kind::Path | Kind::Paths | Kind::Filters | Kind::Command | Kind::HttpPath
-                if !text.is_empty() =>
-            {
-                Some(format!("put quotes around it: `{name}: \"{}\"`", shown(text)))
-            }
-            _ => None,
-        }
-    }
-
-    fn example(&self) -> String {
-        format!("`{}: {}`", self.about.name, self.about.example)
     }
 
     /// Puts a value where it belongs, unless it was wrong.
@@ -211,7 +141,10 @@ impl Reader {
     }
 
     fn word_of(&mut self, node: &Node, words: &'static [&'static str]) -> Option<&'static str> {
-        let text = &node.scalar()?.text;
+        let Some(Scalar { text, .. }) = node.scalar() else {
+            self.wrong(node);
+            return None;
+        };
         let known = words.iter().find(|word| *word == text).copied();
         if known.is_none() {
             let message = format!(
@@ -324,6 +257,7 @@ impl Reader {
         };
         let Some(address) = parsed else {
             let name = self.about.name;
+            let default = self.about.default.rsplit(':').next().unwrap_or("8080");
             let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>().ok();
             let hint = match port {
                 Some(port) if local => format!("write `{name}: 127.0.0.1:{port}`"),
@@ -331,9 +265,15 @@ impl Reader {
                     "write `{name}: 127.0.0.1:{port}` for this machine only, or `0.0.0.0:{port}` for every machine \
                      that reaches it"
                 ),
-                None if text.contains("://") => format!("leave out the scheme: {}", self.example()),
-                None if text.parse::<IpAddr>().is_ok() => format!("add the port: {}", self.example()),
-                None => format!("for example {}", self.example()),
+                None => {
+                    let bare = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+                    match bare.parse::<IpAddr>() {
+                        Ok(IpAddr::V4(ip)) => format!("add the port: `{name}: {ip}:{default}`"),
+                        Ok(IpAddr::V6(ip)) => format!("add the port: `{name}: '[{ip}]:{default}'`"),
+                        Err(_) if bare.parse::<SocketAddr>().is_ok() => format!("write `{name}: {bare}`"),
+                        Err(_) => format!("write an IP address and a port: `{name}: 127.0.0.1:{default}`"),
+                    }
+                }
             };
             let message = format!(
                 "`{name}`{} must be {}, found {}",
@@ -398,8 +338,9 @@ impl Reader {
         let entry = match &node.value {
             Value::Map(_) => {
                 let mut routes = RoutesDraft::default();
+                let before = self.diagnostics.len();
                 let given = self.section(&fields::ROUTES, node, &mut routes);
-                if given.len() != 1 {
+                if given.len() != 1 && self.diagnostics.len() == before {
                     let hint = "write `- inline: …` or `- file: routes.eskip`";
                     let message = "an entry of `routes` has one of `inline` and `file`";
                     self.error("inline_or_file", message, &node.span, hint);
@@ -448,6 +389,7 @@ impl Reader {
                     service.given = self.fields(&fields::SERVICE, owner, &entry.value, &mut service);
                 }
                 _ if entry.value.is_null() => {}
+                Value::Refused => service.unreadable = true,
                 _ => {
                     let message = format!("service `{name}` must be a map, found {}", found(&entry.value));
                     let hint = match entry.value.scalar() {
@@ -467,33 +409,6 @@ impl Reader {
             }
             draft.services.push(service);
         }
-    }
-}
-
-/// What was found, in words.
-pub(crate) fn found(node: &Node) -> String {
-    match &node.value {
-        Value::List(_) => "a list".to_owned(),
-        Value::Map(_) => "a map".to_owned(),
-        Value::Scalar(Scalar { text, kind, .. }) => match kind {
-            ScalarKind::Null => "nothing".to_owned(),
-            ScalarKind::Flag(_) => format!("`{text}`"),
-            ScalarKind::Whole(_) | ScalarKind::Fraction => format!("the number `{}`", shown(text)),
-            ScalarKind::Text if text.is_empty() => "an empty text".to_owned(),
-            ScalarKind::Text => format!("the text `{}`", shown(text)),
-        },
-    }
-}
-
-/// The first line of a text, and not too much of it.
-fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() > MOST || line.len() < text.trim_end().len() {
-        let short: String = line.chars().take(MOST).collect();
-        format!("{short}…")
-    } else {
-        line.to_owned()
     }
 }
 

@@ -24,26 +24,44 @@ pub(crate) fn hide(source: &Source, spans: &[Span]) -> Source {
 /// `env:` on its line, and after the first `:` or `=` in the lines indented deeper below it.
 pub(crate) fn hide_guessed(source: &Source) -> Source {
     let mut spans = Vec::new();
-    // How far the line with `env:` was indented.
-    let mut block: Option<usize> = None;
+    // How far the line with `env:` was indented, and how many of its braces are open.
+    let mut block: Option<(usize, usize)> = None;
     let mut start = 0;
     for line in source.text.split_inclusive('\n') {
         let indentation = line.len() - line.trim_start().len();
         let end = start + line.len();
-        if block.is_some_and(|outside| !line.trim().is_empty() && indentation <= outside) {
+        if block.is_some_and(|(outside, open)| {
+            !line.trim().is_empty() && indentation <= outside && (open == 0 || indentation == 0)
+        }) {
             block = None;
         }
-        if block.is_some() {
+        let from = match block {
             // Without either sign it is the rest of a value that goes over several lines.
-            let from = line.find([':', '=']).map_or(0, |sign| sign + 1);
+            Some(_) => Some(line.find([':', '=']).map_or(0, |sign| sign + 1)),
+            None => after_env(line),
+        };
+        if let Some(from) = from {
             spans.push(start + from..end);
-        } else if let Some(from) = after_env(line) {
-            spans.push(start + from..end);
-            block = Some(indentation);
+            let (outside, open) = block.unwrap_or((indentation, 0));
+            let signs = |sign: char| line[from..].matches(sign).count();
+            block = Some((outside, (open + signs('{')).saturating_sub(signs('}'))));
         }
         start = end;
     }
     hide(source, &spans)
+}
+
+/// A copy that shows these bytes as `guessed` does: what is in no tree, nobody knows to be a variable.
+pub(crate) fn take_over(source: &Source, guessed: &Source, spans: &[Span]) -> Source {
+    let hidden: Vec<Span> = spans
+        .iter()
+        .filter_map(|span| {
+            let (open, shut) = (source.text.get(span.clone())?, guessed.text.get(span.clone())?);
+            let first = open.bytes().zip(shut.bytes()).position(|(open, shut)| open != shut)?;
+            Some(span.start + first..span.end)
+        })
+        .collect();
+    hide(source, &hidden)
 }
 
 /// Where the value of a key `env` or `environment` begins in a line.
@@ -75,7 +93,8 @@ mod tests {
     fn what_is_hidden_keeps_its_bytes_and_columns() {
         let source = Source::new("x", "A: s\u{e4}\u{20ac}\u{1f600} t\nB: open");
         let from = 3;
-        let hidden = hide(&source, &[from..source.text.find('\n').unwrap()]);
+        let value = from..source.text.find('\n').unwrap();
+        let hidden = hide(&source, std::slice::from_ref(&value));
         assert_eq!(&*hidden.text, "A: *\u{b7}\u{2022}\u{1f512} *\nB: open");
         assert_eq!(hidden.text.len(), source.text.len());
     }

@@ -33,6 +33,8 @@ pub(crate) enum Value {
     Scalar(Scalar),
     List(Vec<Node>),
     Map(Vec<Entry>),
+    /// It was said to be wrong; nothing more is said of it.
+    Refused,
 }
 
 /// A scalar as it was written, escapes and folding resolved, and what YAML 1.2's core schema makes of it.
@@ -61,6 +63,13 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
+/// A file that was read.
+pub(crate) struct Tree {
+    pub(crate) root: Node,
+    /// Places of what was refused and is not in the tree.
+    pub(crate) dropped: Vec<Span>,
+}
+
 impl Node {
     /// The text of a scalar, whatever its kind.
     pub(crate) fn scalar(&self) -> Option<&Scalar> {
@@ -79,6 +88,7 @@ impl Node {
                 ScalarKind::Whole(number) => Json::from(*number),
                 ScalarKind::Fraction | ScalarKind::Text => Json::from(text.as_str()),
             },
+            Value::Refused => Json::Null,
             Value::List(items) => items.iter().map(Node::json).collect(),
             Value::Map(entries) => {
                 Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect())
@@ -93,7 +103,9 @@ impl Node {
 
 /// Reads a file. `None` for one that is empty or can't be read, which is then said in `diagnostics`; a slip
 /// that leaves the rest readable (a doubled key, an unknown alias) is said and the tree given all the same.
-pub(crate) fn parse(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+///
+/// `shown` is the text as it may be quoted: `source` with what must not be read made unreadable.
+pub(crate) fn parse(source: &Source, shown: &Source, diagnostics: &mut Vec<Diagnostic>) -> Option<Tree> {
     let text: &str = &source.text;
     if text.len() > BYTES_MAX {
         let message = format!("the file has {} bytes, at most {BYTES_MAX} are read", text.len());
@@ -112,23 +124,28 @@ pub(crate) fn parse(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Optio
     for event in Parser::new_from_str_with_options(text, options) {
         let next = match event {
             Ok((event, span)) => builder.take(event, &span),
-            Err(error) => Err(Box::new(slips::explain(source, &error, &builder.so_far()))),
+            Err(error) => Err(Box::new(slips::explain(source, shown, &error, &builder.so_far()))),
         };
         if let Err(diagnostic) = next {
             builder.diagnostics.push(*diagnostic);
             return None;
         }
     }
-    builder.root
+    let dropped = builder.dropped;
+    builder.root.map(|root| Tree { root, dropped })
 }
 
 /// Ends the reading.
 type Fatal = Box<Diagnostic>;
 
+/// It was said to be wrong.
+struct Refused;
+
 struct Builder<'a> {
     source: &'a Source,
     diagnostics: &'a mut Vec<Diagnostic>,
     root: Option<Node>,
+    dropped: Vec<Span>,
     documents: usize,
     /// Lists and maps begun and not ended, outermost first; at most [`DEPTH_MAX`].
     open: Vec<Open>,
@@ -148,7 +165,12 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, key: Key },
+    Map {
+        entries: Vec<Entry>,
+        key: Key,
+        /// Whether a key was refused.
+        refused: bool,
+    },
 }
 
 /// The key of a map that waits for its value.
@@ -180,6 +202,7 @@ impl<'a> Builder<'a> {
             source,
             diagnostics,
             root: None,
+            dropped: Vec::new(),
             documents: 0,
             open: Vec::new(),
             anchors: HashMap::new(),
@@ -199,6 +222,7 @@ impl<'a> Builder<'a> {
     }
 
     fn take(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Result<(), Fatal> {
+        let tag_span = span.tag_span().map_or_else(|| self.bytes(span), |tag| self.bytes(&tag));
         let span = self.bytes(span);
         match event {
             Event::DocumentStart(..) => {
@@ -216,7 +240,11 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.last_scalar = Some(span.clone());
                 let quoted = !matches!(style, ScalarStyle::Plain);
-                let as_text = self.tag(tag.as_deref(), &span) || quoted;
+                let tagged = match self.tag(tag.as_deref(), &tag_span) {
+                    Ok(tagged) => tagged,
+                    Err(Refused) => return self.add(Node { span, value: Value::Refused }, anchor),
+                };
+                let as_text = tagged || quoted;
                 let empty = span.is_empty() && !quoted;
                 let kind = match () {
                     () if as_text => ScalarKind::Text,
@@ -233,12 +261,17 @@ impl<'a> Builder<'a> {
                 self.add(node, anchor)
             }
             Event::SequenceStart(style, anchor, tag) => {
-                self.tag(tag.as_deref(), &span);
+                let _ = self.tag(tag.as_deref(), &tag_span);
                 self.begin(span, style, anchor, Items::List(Vec::new()))
             }
             Event::MappingStart(style, anchor, tag) => {
-                self.tag(tag.as_deref(), &span);
-                self.begin(span, style, anchor, Items::Map { entries: Vec::new(), key: Key::None })
+                let _ = self.tag(tag.as_deref(), &tag_span);
+                self.begin(
+                    span,
+                    style,
+                    anchor,
+                    Items::Map { entries: Vec::new(), key: Key::None, refused: false },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(&span),
             Event::Anchor(id, name) => {
@@ -268,18 +301,13 @@ impl<'a> Builder<'a> {
             }
             Event::UnresolvedAlias(name) => {
                 self.diagnostics.push(
-                    Diagnostic::error(
-                        "unknown_anchor",
-                        format!("`*{name}` names an anchor that is not there"),
-                    )
-                    .at(self.source, span.clone())
-                    .hint(format!(
-                        "write `&{name}` before the value it stands for, or put quotes around `*{name}`"
-                    ))
-                    .suggest(&name, self.names.values().map(String::as_str)),
+                    // Its name is not repeated: it may be a variable's value without its quotes.
+                    Diagnostic::error("unknown_anchor", "this alias names an anchor that is not there")
+                        .at(self.source, span.clone())
+                        .hint("a text that begins with `*` needs quotes around it")
+                        .suggest(&name, self.names.values().map(String::as_str)),
                 );
-                let scalar = Scalar { text: String::new(), kind: ScalarKind::Null, style: Style::Bare };
-                self.add(Node { span, value: Value::Scalar(scalar) }, 0)
+                self.add(Node { span, value: Value::Refused }, 0)
             }
             _ => Ok(()),
         }
@@ -298,6 +326,11 @@ impl<'a> Builder<'a> {
         let start = open.span.start;
         let (value, first) = match open.items {
             Items::List(items) => (Value::List(items), start + 1),
+            // `{{ name }}` of a template is meant as a text, so nothing is said of its parts.
+            Items::Map { refused: true, .. } if open.flow => {
+                self.dropped.push(start..end.end);
+                (Value::Refused, start)
+            }
             Items::Map { entries, .. } => {
                 let first = entries.first().map_or(start + 1, |entry| entry.key_span.end);
                 (Value::Map(self.settle(entries)), first)
@@ -328,20 +361,23 @@ impl<'a> Builder<'a> {
         match self.open.last_mut().map(|open| &mut open.items) {
             None => self.root = Some(node),
             Some(Items::List(items)) => items.push(node),
-            Some(Items::Map { entries, key }) => match std::mem::take(key) {
+            Some(Items::Map { entries, key, refused }) => match std::mem::take(key) {
                 Key::Word(word, key_span) => {
                     if node.is_null() && node.span.is_empty() {
                         node.span = key_span.clone();
                     }
                     entries.push(Entry { key: word, key_span, value: node });
                 }
-                Key::Refused => {}
+                Key::Refused => self.dropped.push(node.span),
                 Key::None => match node.value {
                     Value::Scalar(Scalar { text, kind, .. }) if kind != ScalarKind::Null => {
                         *key = Key::Word(text, node.span);
                     }
+                    Value::Refused => *key = Key::Refused,
                     _ => {
                         *key = Key::Refused;
+                        *refused = true;
+                        self.dropped.push(node.span.clone());
                         self.diagnostics.push(
                             Diagnostic::error("key_is_no_text", "a key must be a word")
                                 .at(self.source, node.span)
@@ -363,8 +399,12 @@ impl<'a> Builder<'a> {
         for entry in entries {
             if let Some(at) = first.get(&entry.key).copied() {
                 let line = self.source.position(at).0;
+                let begin = entry.key_span.end + 1;
+                self.dropped.push(begin..entry.value.span.end.max(begin));
+                // In a variable that was written with `=` the value follows.
+                let name = entry.key.split('=').next().unwrap_or_default();
                 self.diagnostics.push(
-                    Diagnostic::error("doubled_key", format!("`{}` is given twice", entry.key))
+                    Diagnostic::error("doubled_key", format!("`{name}` is given twice"))
                         .at(self.source, entry.key_span)
                         .hint(format!("the first is on line {line}: keep one of them")),
                 );
@@ -380,6 +420,7 @@ impl<'a> Builder<'a> {
         for node in merged {
             let span = node.span.clone();
             let maps = match node.value {
+                Value::Refused => continue,
                 Value::List(items) => items,
                 _ => vec![node],
             };
@@ -406,16 +447,16 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the tag says that a scalar is text. Any other tag is said to be wrong.
-    fn tag(&mut self, tag: Option<&Tag>, span: &Span) -> bool {
-        let Some(tag) = tag else { return false };
+    fn tag(&mut self, tag: Option<&Tag>, span: &Span) -> Result<bool, Refused> {
+        let Some(tag) = tag else { return Ok(false) };
         if tag.is_yaml_core_schema_tag("str") {
-            return true;
+            return Ok(true);
         }
-        let diagnostic = Diagnostic::error("tag", format!("the tag `{}` means nothing here", tag.original()))
+        let diagnostic = Diagnostic::error("tag", "this tag means nothing here")
             .at(self.source, span.clone())
             .hint("put quotes around a text that begins with `!`; otherwise remove the tag");
         self.diagnostics.push(diagnostic);
-        false
+        Err(Refused)
     }
 
     /// granit-parser counts characters and bytes; only the bytes are used. Both are there for a text in memory.
@@ -449,6 +490,7 @@ fn cost(node: &Node) -> Cost {
         total.depth = total.depth.max(cost.depth);
     };
     match &node.value {
+        Value::Refused => return Cost { nodes: 1, ..Cost::default() },
         Value::Scalar(scalar) => return Cost { nodes: 1, bytes: scalar.text.len(), depth: 0 },
         Value::List(items) => items.iter().for_each(|item| add(item, 0)),
         Value::Map(entries) => entries.iter().for_each(|entry| add(&entry.value, entry.key.len())),
@@ -463,7 +505,8 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         let mut diagnostics = Vec::new();
-        assert!(parse(&Source::new("t", text), &mut diagnostics).is_none(), "{text:.40} was read");
+        let source = Source::new("t", text);
+        assert!(parse(&source, &source, &mut diagnostics).is_none(), "{text:.40} was read");
         diagnostics.pop().expect("a refusal is said").message
     }
 
@@ -472,7 +515,7 @@ mod tests {
         assert!(refusal(&" ".repeat(BYTES_MAX + 1)).contains("at most 1048576"));
         assert!(refusal(&format!("a: [{}]", "1,".repeat(NODES_MAX))).contains("more than 50000 values"));
         assert!(refusal(&"[".repeat(DEPTH_MAX + 1)).contains("64 deep"));
-        let block: String = (0..=DEPTH_MAX).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        let block = (0..=DEPTH_MAX).fold(String::new(), |all, depth| all + &" ".repeat(depth) + "a:\n");
         assert!(refusal(&block).contains("64 deep"));
     }
 
@@ -481,7 +524,8 @@ mod tests {
         let mut laughs = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
         for level in 1..9 {
             let below = format!("*a{},", level - 1).repeat(9);
-            laughs.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+            let level = format!("a{level}: &a{level} [{below}]\n");
+            laughs += &level;
         }
         assert!(refusal(&laughs).contains("multiply"));
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a,".repeat(20));

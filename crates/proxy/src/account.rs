@@ -29,6 +29,8 @@ pub(crate) struct Account {
     pub(crate) trace: TraceContext,
     /// How long routes were looked for.
     pub(crate) lookup: Duration,
+    /// The number that segments of traffic share, kept from round to round.
+    pub(crate) segment: Option<f64>,
     /// Tries of backends.
     pub(crate) attempts: u32,
     /// Tries beyond the first.
@@ -74,6 +76,7 @@ impl Account {
             at_unix: clock.unix(),
             trace: TraceContext::from_headers(headers, &gateway.core.chance),
             lookup: Duration::ZERO,
+            segment: None,
             attempts: 0,
             retries: 0,
             gateway: gateway.clone(),

@@ -184,21 +184,10 @@ impl Gateway {
     fn look_up(&self, exchange: &mut Exchange, account: &mut Account) -> Option<Arc<Route>> {
         let begun = self.now();
         let table = self.plane.table.load();
-        let mut question = Question::new(
-            &exchange.method,
-            exchange.uri.path(),
-            exchange.host(),
-            &exchange.headers,
-            &self.core.chance,
-        );
-        question.query = exchange.uri.query();
-        question.remote = Some(exchange.arrival.remote.ip());
-        question.content_length = exchange.body.exact_len();
-        question.now = exchange.arrival.at_unix;
-        question.tls = exchange.arrival.tls;
-        question.caller = exchange.arrival.edge.as_ref().map(|edge| edge.caller.as_str());
+        let question = Question::of(exchange, &self.core.chance).with_segment(account.segment);
         let found = table.lookup.find(&question);
         account.lookup += self.now().since(begun);
+        account.segment = question.segment_drawn();
         let found = found?;
         let (route, params) = (found.payload.clone(), found.params);
         exchange.params.extend(params);

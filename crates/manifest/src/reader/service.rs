@@ -28,6 +28,7 @@ impl Reader {
                 {
                     words.push(scalar.text.clone());
                 }
+                _ if matches!(item.value, Value::Refused) => return None,
                 _ => {
                     let message = format!(
                         "an entry of `{}`{} must be a text, found {}",
@@ -85,11 +86,12 @@ impl Reader {
 
     /// Variables. Their values are noted as secrets first, whatever else is wrong.
     pub(crate) fn env(&mut self, node: &Node) -> Vec<Variable> {
-        self.hide(node);
+        self.hide_variables(node);
         let owner = self.owner.clone();
         let entries = match &node.value {
             Value::Map(entries) => entries,
             _ if node.is_null() => return Vec::new(),
+            Value::Refused => return Vec::new(),
             _ => {
                 let what = if matches!(node.value, Value::List(_)) { "a list" } else { "something else" };
                 let message = format!("`env`{owner} must be a map of variables, found {what}");
@@ -123,7 +125,7 @@ impl Reader {
                     value: scalar.text.clone(),
                     span: span.clone(),
                 });
-            } else {
+            } else if !matches!(entry.value.value, Value::Refused) {
                 let what = if matches!(entry.value.value, Value::List(_)) { "a list" } else { "a map" };
                 let message = format!("variable `{name}`{owner} must be a text, found {what}");
                 self.error("wrong_type", message, span, &format!("put quotes around it: `{name}: \"…\"`"));
@@ -132,12 +134,38 @@ impl Reader {
         variables
     }
 
-    /// Notes every scalar below a node as a secret.
-    pub(crate) fn hide(&mut self, node: &Node) {
+    /// Notes the values of variables as secrets, whatever stands where variables should.
+    pub(crate) fn hide_variables(&mut self, node: &Node) {
+        let Value::Map(entries) = &node.value else { return self.hide(node) };
+        for entry in entries {
+            // Between key and value may stand a tag or an anchor.
+            let begin = (entry.key_span.end + 1).min(self.source.text.len());
+            if entry.value.is_null() {
+                let rest = self.source.text.get(begin..).unwrap_or_default();
+                let length = rest.find(['\n', ',', '}']).unwrap_or(rest.len());
+                self.secrets.push(begin..begin + length);
+                continue;
+            }
+            // A value that an alias brings in stands elsewhere.
+            if entry.value.span.start >= begin {
+                self.secrets.push(begin..entry.value.span.end);
+            }
+            self.hide(&entry.value);
+        }
+    }
+
+    /// Notes a node and all that is in it as secrets.
+    fn hide(&mut self, node: &Node) {
+        self.secrets.push(node.span.clone());
         match &node.value {
-            Value::Scalar(_) => self.secrets.push(node.span.clone()),
+            Value::Scalar(_) | Value::Refused => {}
             Value::List(items) => items.iter().for_each(|item| self.hide(item)),
-            Value::Map(entries) => entries.iter().for_each(|entry| self.hide(&entry.value)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    self.secrets.push(entry.key_span.clone());
+                    self.hide(&entry.value);
+                }
+            }
         }
     }
 
@@ -157,6 +185,7 @@ impl Reader {
                 Some(scalar) if scalar.kind != ScalarKind::Null => {
                     Some(Placed { value: scalar.text.clone(), span: item.span.clone() })
                 }
+                _ if matches!(item.value, Value::Refused) => None,
                 _ => {
                     let message = format!(
                         "an entry of `{}`{} must be a service's name, found {}",
@@ -183,7 +212,7 @@ impl Reader {
         };
         let mut dependencies = Vec::new();
         for entry in entries {
-            let when = if entry.value.is_null() {
+            let when = if entry.value.is_null() || matches!(entry.value.value, Value::Refused) {
                 Some(StartWhen::default())
             } else if entry.value.scalar().is_some() {
                 self.word_of(&entry.value, START_WHEN).map(|word| match word {
@@ -275,9 +304,11 @@ impl Reader {
             self.owner,
             found(node)
         );
-        let hint = match path_of_url(&text) {
-            Some(path) => format!("write the path alone: `{path}`"),
-            None => format!("write `/{}`, with `%20` for a space", shown(text.trim_matches(['/', ' ']))),
+        let hint = if let Some(path) = path_of_url(&text) {
+            format!("write the path alone: `{path}`")
+        } else {
+            let path = text.trim().trim_start_matches('/').replace(' ', "%20");
+            format!("write `/{}`, any sign but ASCII's percent-encoded", shown(&path))
         };
         self.error("bad_path", message, &node.span, &hint);
         None

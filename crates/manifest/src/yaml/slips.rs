@@ -20,16 +20,16 @@ struct Slip {
     hint: String,
 }
 
-/// Explains a syntax error.
-pub(super) fn explain(source: &Source, error: &ScanError, so_far: &SoFar) -> Diagnostic {
+/// Explains a syntax error. Words are quoted from `shown` alone.
+pub(super) fn explain(source: &Source, shown: &Source, error: &ScanError, so_far: &SoFar) -> Diagnostic {
     let text: &str = &source.text;
     let at = floor(text, error.marker().byte_offset().unwrap_or(text.len()));
-    let slip = tab(text, at, error.kind()).unwrap_or_else(|| slip(source, error, at, so_far));
+    let slip = tab(text, at, error.kind()).unwrap_or_else(|| slip(source, &shown.text, error, at, so_far));
     let diagnostic = Diagnostic::error(slip.code, slip.message).at(source, slip.span);
     if slip.hint.is_empty() { diagnostic } else { diagnostic.hint(slip.hint) }
 }
 
-fn slip(source: &Source, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
+fn slip(source: &Source, shown: &str, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
     let text: &str = &source.text;
     let word = at..at + text[at..].chars().next().map_or(0, char::len_utf8);
     let line = line_of(text, at);
@@ -40,7 +40,7 @@ fn slip(source: &Source, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
         hint: hint.to_owned(),
     };
     match error.kind() {
-        ErrorKind::MappingValueNotAllowed => second_colon(text, at, so_far.last_scalar.as_ref()),
+        ErrorKind::MappingValueNotAllowed => second_colon(text, shown, at, so_far.last_scalar.as_ref()),
         kind if so_far.open_flow.is_some() && is_about_flow(kind) => {
             let open = so_far.open_flow.unwrap_or(at);
             let (bracket, close) = if text[open..].starts_with('{') { ('{', '}') } else { ('[', ']') };
@@ -73,12 +73,18 @@ fn slip(source: &Source, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
             "no_colon",
             "this line is neither `key: value` nor a list entry",
             line.clone(),
-            &match text[line].split_whitespace().next() {
-                Some(first) => {
+            &match shown[line.clone()].split_whitespace().next() {
+                Some(first) if text[line].starts_with(first) => {
                     format!("write `{}:`, with a space after the colon", first.trim_end_matches(':'))
                 }
-                None => "write `key: value`".to_owned(),
+                _ => "write `key: value`".to_owned(),
             },
+        ),
+        ErrorKind::ExpectedBlockMappingKey if line.start < at => new(
+            "after_bracket",
+            "nothing may follow the closing bracket or quote",
+            word,
+            "put quotes around the whole value",
         ),
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
@@ -103,7 +109,10 @@ fn slip(source: &Source, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
         ),
         ErrorKind::UnexpectedCharacter { character } => Slip {
             code: "needs_quotes",
-            message: format!("a value can't begin with `{character}`"),
+            message: match character {
+                '`' => "a value can't begin with a backquote".to_owned(),
+                character => format!("a value can't begin with `{character}`"),
+            },
             span: word,
             hint: "put quotes around the value".to_owned(),
         },
@@ -130,7 +139,8 @@ fn slip(source: &Source, error: &ScanError, at: usize, so_far: &SoFar) -> Slip {
         ),
         ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape => {
             // The marker is at the opening quote; the escape is what should be shown.
-            let (span, escape) = bad_escape(text, at).unwrap_or((word, "\\".to_owned()));
+            let span = bad_escape(text, at).unwrap_or(word);
+            let escape = if shown[span.clone()] == text[span.clone()] { &text[span.clone()] } else { "\\" };
             Slip {
                 code: "unknown_escape",
                 message: format!("`{escape}` is no escape of YAML's double quotes"),
@@ -167,9 +177,10 @@ fn is_about_flow(kind: &ErrorKind) -> bool {
 /// A tab in the indentation, whatever the parser makes of it.
 fn tab(text: &str, at: usize, kind: &ErrorKind) -> Option<Slip> {
     let mut start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    if *kind == ErrorKind::TabAtBlockScalarStart {
-        // The marker is at the `|`; the tab is on the line below.
-        start = text[at..].find('\n').map_or(start, |newline| at + newline + 1);
+    if matches!(kind, ErrorKind::TabAtBlockScalarStart | ErrorKind::TabInPlainScalar) {
+        // The marker is at the `|` or where the scalar begins; the tab is below.
+        let mut below = text[at..].match_indices('\n').map(|(newline, _)| at + newline + 1);
+        start = below.find(|line| text[*line..].trim_start_matches(' ').starts_with('\t')).unwrap_or(start);
     }
     let indentation = text[start..].len() - text[start..].trim_start_matches([' ', '\t']).len();
     let tab = start + text[start..start + indentation].find('\t')?;
@@ -182,29 +193,30 @@ fn tab(text: &str, at: usize, kind: &ErrorKind) -> Option<Slip> {
 }
 
 /// A `: ` where no key can stand. Three slips end here, told apart by where the scalar before it begins.
-fn second_colon(text: &str, at: usize, last_scalar: Option<&Span>) -> Slip {
+fn second_colon(text: &str, shown: &str, at: usize, last_scalar: Option<&Span>) -> Slip {
     let line = line_of(text, at);
     let scalar = last_scalar.cloned().unwrap_or(at..at);
     let start = floor(text, scalar.start.min(at));
     let scalar_line = line_of(text, start);
-    let key = text[line.start.min(at)..at].trim();
+    let key = shown[line.start.min(at)..at].trim();
     if scalar_line.start == line.start {
-        let value = text[start.min(line.end)..line.end].trim();
+        let value = shown[start.min(line.end)..line.end].trim();
         return Slip {
             code: "needs_quotes",
             message: "a value that holds `: ` needs quotes".to_owned(),
             span: start..line.end,
-            hint: if value.contains('\'') || value.len() > 60 {
-                "put quotes around the whole value; write routes on the lines below, after `|`".to_owned()
-            } else {
-                format!("write `'{value}'`; routes are best written on the lines below, after `|`")
+            hint: match value {
+                eskip if eskip.contains("->") => "write routes on the lines below, after `|`".to_owned(),
+                value if value.contains('\'') || value.len() > 60 || !text[start..].starts_with(value) => {
+                    "put quotes around the whole value".to_owned()
+                }
+                value => format!("write `'{value}'`"),
             },
         };
     }
     if scalar_line.start == start && text[start..scalar_line.end].contains(':') {
         // `key:value` is one word in YAML, and the next line went on with it.
-        let slip = &text[start..scalar_line.end];
-        let hint = slip.replacen(':', ": ", 1);
+        let hint = shown[start..scalar_line.end].replacen(':', ": ", 1);
         return Slip {
             code: "no_space_after_colon",
             message: "a space is missing after the colon".to_owned(),
@@ -217,7 +229,7 @@ fn second_colon(text: &str, at: usize, last_scalar: Option<&Span>) -> Slip {
             code: "no_colon",
             message: "this line is neither `key: value` nor a list entry".to_owned(),
             span: scalar_line.clone(),
-            hint: format!("write `{}:`", text[scalar_line].trim()),
+            hint: format!("write `{}:`", shown[scalar_line].trim()),
         };
     }
     Slip {
@@ -229,7 +241,7 @@ fn second_colon(text: &str, at: usize, last_scalar: Option<&Span>) -> Slip {
 }
 
 /// The first escape after `at` that YAML 1.2 does not know, and its place.
-fn bad_escape(text: &str, at: usize) -> Option<(Span, String)> {
+fn bad_escape(text: &str, at: usize) -> Option<Span> {
     let mut rest = at;
     while let Some(found) = text[rest..].find('\\') {
         let backslash = rest + found;
@@ -247,7 +259,7 @@ fn bad_escape(text: &str, at: usize) -> Option<(Span, String)> {
                     .get(after..after + digits)
                     .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit())));
         if !known {
-            return Some((backslash..after, text[backslash..after].to_owned()));
+            return Some(backslash..after);
         }
         rest = after;
     }

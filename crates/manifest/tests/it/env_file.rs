@@ -39,11 +39,14 @@ fn values_bare_and_in_quotes() {
 
 #[test]
 fn values_over_several_lines() {
-    check("KEY=\"-----BEGIN\r\nabc\n-----END\"\nA='x\ny'\nB=2\n", expect![[r#"
+    check(
+        "KEY=\"-----BEGIN\r\nabc\n-----END\"\nA='x\ny'\nB=2\n",
+        expect![[r#"
         KEY="-----BEGIN\nabc\n-----END"
         A="x\ny"
         B="2"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -61,13 +64,13 @@ fn what_is_wrong_is_said_without_the_values() {
               | ^^^^^^
               |
               = hint: write `my_key`: letters, digits and `_`
-            error: `` can't be a variable's name
+            error: there is no name before the `=`
              --> .env:3:1
               |
             3 | =*******
               | ^
               |
-              = hint: write `_`: letters, digits and `_`
+              = hint: write `NAME=value`
             error: this line is no `NAME=value`
              --> .env:4:1
               |
@@ -109,7 +112,10 @@ fn what_is_wrong_is_said_without_the_values() {
 
 #[test]
 fn a_file_has_a_bound() {
-    check(&"A=b\n".repeat(300_000), expect![[r#"
+    check(
+        &"A=b\n".repeat(300_000),
+        expect![[r#"
         error: the file has 1200000 bytes, at most 1048576 are read
-    "#]]);
+    "#]],
+    );
 }

@@ -140,14 +140,14 @@ log: {level: debug}
             error: unknown key `ports` in service `web`
              --> tombolo.yaml:8:5
               |
-            8 |     ports: [*********]
+            8 |     ports: ['8080:80']
               |     ^^^^^
               |
               = hint: write `port`, with one number; traffic from outside comes in through `routes`
             error: unknown key `healthcheck` in service `web`
              --> tombolo.yaml:9:5
               |
-            9 |     healthcheck: {test: *}
+            9 |     healthcheck: {test: x}
               |     ^^^^^^^^^^^
               |
               = hint: write `health`
@@ -237,19 +237,24 @@ fn a_key_in_the_wrong_section_is_sent_to_its_own() {
               |
               = hint: `interval` belongs in `health`"#]],
     );
-    check("log:\n  colour: true\n", expect![[r#"
-        error: unknown key `colour` in `log`
-         --> tombolo.yaml:2:3
-          |
-        2 |   colour: true
-          |   ^^^^^^
-          |
-          = hint: the keys here are `format`, `access` and `strip_query`"#]]);
+    check(
+        "log:\n  colour: true\n",
+        expect![[r#"
+            error: unknown key `colour` in `log`
+             --> tombolo.yaml:2:3
+              |
+            2 |   colour: true
+              |   ^^^^^^
+              |
+              = hint: the keys here are `format`, `access` and `strip_query`"#]],
+    );
 }
 
 #[test]
 fn a_key_without_a_value() {
-    check("name:\nservices:\n  web:\n    run:\n    port:\n    env:\n", expect![[r#"
+    check(
+        "name:\nservices:\n  web:\n    run:\n    port:\n    env:\n",
+        expect![[r#"
         error: `name` has no value
          --> tombolo.yaml:1:1
           |
@@ -270,20 +275,26 @@ fn a_key_without_a_value() {
         5 |     port:
           |     ^^^^
           |
-          = hint: for example `port: 3000`, or remove the line"#]]);
-    check("services:\n  web:\n    run: ''\n", expect![[r#"
+          = hint: for example `port: 3000`, or remove the line"#]],
+    );
+    check(
+        "services:\n  web:\n    run: ''\n",
+        expect![[r#"
         error: `run` of service `web` is an empty text
          --> tombolo.yaml:3:10
           |
         3 |     run: ''
           |          ^^
           |
-          = hint: for example `run: npm start`, or remove the line"#]]);
+          = hint: for example `run: npm start`, or remove the line"#]],
+    );
 }
 
 #[test]
 fn texts_that_yaml_takes_for_something_else() {
-    check("name: 7\nservices:\n  web:\n    run: true\n    dir: 1.5\n", expect![[r#"
+    check(
+        "name: 7\nservices:\n  web:\n    run: true\n    dir: 1.5\n",
+        expect![[r#"
         error: `name` must be a text, found the number `7`
          --> tombolo.yaml:1:7
           |
@@ -304,7 +315,8 @@ fn texts_that_yaml_takes_for_something_else() {
         5 |     dir: 1.5
           |          ^^^
           |
-          = hint: put quotes around it: `dir: "1.5"`"#]]);
+          = hint: put quotes around it: `dir: "1.5"`"#]],
+    );
     check(
         "log:\n  access: yes\n  strip_query: off\n  format: xml\ngateway:\n  strict: maybe\n",
         expect![[r#"
@@ -479,7 +491,7 @@ limits:
             8 |   f: {run: f, health: {interval: 0}}
               |                                  ^
               |
-              = hint: a unit is missing: `interval: 0s`
+              = hint: for example `interval: 5s`
             error: `backoff_max` of `restart` of service `g` is shorter than `backoff`: 30s and 2m
              --> tombolo.yaml:9:34
               |
@@ -520,15 +532,20 @@ limits:
 
 #[test]
 fn services_of_the_wrong_form() {
-    check("services:\n  - web\n", expect![[r#"
+    check(
+        "services:\n  - web\n",
+        expect![[r#"
         error: `services` must be a map of services by their names, found a list
          --> tombolo.yaml:2:3
           |
         2 |   - web
           |   ^
           |
-          = hint: for example `services: {web: {run: npm start}}`"#]]);
-    check("services:\n  web: npm start\n  pay: http://10.0.0.5:80\n  old: [a]\n  new:\n", expect![[r#"
+          = hint: for example `services: {web: {run: npm start}}`"#]],
+    );
+    check(
+        "services:\n  web: npm start\n  pay: http://10.0.0.5:80\n  old: [a]\n  new:\n",
+        expect![[r#"
         error: service `web` must be a map, found the text `npm start`
          --> tombolo.yaml:2:8
           |
@@ -556,16 +573,22 @@ fn services_of_the_wrong_form() {
         5 |   new:
           |   ^^^
           |
-          = hint: add `run: COMMAND` to have it started, or `at: http://HOST:PORT` if somebody else runs it"#]]);
-    check("services:\n  web:\n    run: a\n    at: http://b:80\n", expect![[r#"
+          = hint: add `run: COMMAND` to have it started, or `at: http://HOST:PORT` if somebody else runs it"#]],
+    );
+    check(
+        "services:\n  web:\n    run: a\n    at: http://b:80\n",
+        expect![[r#"
         error: service `web` has both `run` and `at`
          --> tombolo.yaml:4:5
           |
         4 |     at: http://b:80
           |     ^^
           |
-          = hint: keep `run` if Tombolo starts it, `at` if somebody else does"#]]);
-    check("services:\n  web:\n    at: http://b:80\n    port: 80\n    env: {A: b}\n", expect![[r#"
+          = hint: keep `run` if Tombolo starts it, `at` if somebody else does"#]],
+    );
+    check(
+        "services:\n  web:\n    at: http://b:80\n    port: 80\n    env: {A: b}\n",
+        expect![[r#"
         error: `port` of service `web` means nothing beside `at`
          --> tombolo.yaml:4:5
           |
@@ -579,7 +602,8 @@ fn services_of_the_wrong_form() {
         5 |     env: {A: *}
           |     ^^^
           |
-          = hint: Tombolo does not run what stands at an address: remove the line"#]]);
+          = hint: Tombolo does not run what stands at an address: remove the line"#]],
+    );
     check(
         "services:\n  web:\n    run: [npm, [start]]\n  b:\n    run: []\n  c:\n    run: {cmd: x}\n",
         expect![[r#"
@@ -773,7 +797,7 @@ services:
             8 |   f: {run: f, health: {http: 'a b'}}
               |                              ^^^^^
               |
-              = hint: write `/a b`, with `%20` for a space
+              = hint: write `/a%20b`, any sign but ASCII's percent-encoded
             error: `health` of service `g` must be a path that begins with `/`, the word `tcp`, or a map, found the number `5`
              --> tombolo.yaml:9:23
               |
@@ -881,7 +905,7 @@ services:
             error: `env` of service `b` must be a map of variables, found a list
              --> tombolo.yaml:7:7
               |
-            7 |       - ***************
+            7 |       * ***************
               |       ^
               |
               = hint: write `NAME: value`, each on a line of its own below `env:`
@@ -895,28 +919,28 @@ services:
             error: `env` of service `d` sets a variable with `=`
              --> tombolo.yaml:9:21
               |
-            9 |   d: {run: d, env: {***************}}
+            9 |   d: {run: d, env: {API_KEY=*******}}
               |                     ^^^^^^^^^^^^^^^
               |
               = hint: write `API_KEY: value`
             error: variable `A` of service `e` has no value
               --> tombolo.yaml:10:21
                |
-            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+            10 |   e: {run: e, env: {A: , B: *********, C: *** ********}}
                |                     ^
                |
                = hint: write `A: ""` for an empty one
             error: variable `B` of service `e` must be a text, found a list
               --> tombolo.yaml:10:26
                |
-            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+            10 |   e: {run: e, env: {A: , B: *********, C: *** ********}}
                |                          ^
                |
                = hint: put quotes around it: `B: "…"`
             error: variable `C` of service `e` must be a text, found a map
               --> tombolo.yaml:10:40
                |
-            10 |   e: {run: e, env: {*: , B: [*******], C: {d: *******}}}
+            10 |   e: {run: e, env: {A: , B: *********, C: *** ********}}
                |                                        ^
                |
                = hint: put quotes around it: `C: "…"`
@@ -930,27 +954,33 @@ services:
             error: `A` is given twice
               --> tombolo.yaml:12:33
                |
-            12 |   g: {run: g, env: {A: *******, A: hunter2}}
+            12 |   g: {run: g, env: {A: *******, A: *******}}
                |                                 ^
                |
                = hint: the first is on line 12: keep one of them"#]],
     );
-    check("services:\n  a: {run: a, env: {A: hunter2}\n  b: {run: b}\n", expect![[r#"
+    check(
+        "services:\n  a: {run: a, env: {A: hunter2}\n  b: {run: b}\n",
+        expect![[r#"
         error: a `,` or the closing `}` is missing
          --> tombolo.yaml:3:3
           |
         3 |   b: {run: b}
           |   ^
           |
-          = hint: the `{` is on line 2"#]]);
-    check("services:\n  a:\n    run: a\n    env:\n      A: hunter2: hunter3\n", expect![[r#"
-        error: a value that holds `: ` needs quotes
-         --> tombolo.yaml:5:10
-          |
-        5 |       A: ******** *******
-          |          ^^^^^^^^^^^^^^^^
-          |
-          = hint: write `'hunter2: hunter3'`; routes are best written on the lines below, after `|`"#]]);
+          = hint: the `{` is on line 2"#]],
+    );
+    check(
+        "services:\n  a:\n    run: a\n    env:\n      A: hunter2: hunter3\n",
+        expect![[r#"
+            error: a value that holds `: ` needs quotes
+             --> tombolo.yaml:5:10
+              |
+            5 |       A: ******** *******
+              |          ^^^^^^^^^^^^^^^^
+              |
+              = hint: put quotes around the whole value"#]],
+    );
 }
 
 #[test]
@@ -1016,28 +1046,31 @@ services:
 
 #[test]
 fn addresses_of_the_gateway() {
-    check("gateway:\n  address: :9090\n  api: 4600\n  support: example.org:80\n", expect![[r#"
-        error: `address` of `gateway` must be an address like `127.0.0.1:8080`, found the text `:9090`
-         --> tombolo.yaml:2:12
-          |
-        2 |   address: :9090
-          |            ^^^^^
-          |
-          = hint: write `address: 127.0.0.1:9090` for this machine only, or `0.0.0.0:9090` for every machine that reaches it
-        error: `api` of `gateway` must be an address like `127.0.0.1:8080`, found the number `4600`
-         --> tombolo.yaml:3:8
-          |
-        3 |   api: 4600
-          |        ^^^^
-          |
-          = hint: write `api: 127.0.0.1:4600`
-        error: `support` of `gateway` must be an address like `127.0.0.1:8080`, or `off`, found the text `example.org:80`
-         --> tombolo.yaml:4:12
-          |
-        4 |   support: example.org:80
-          |            ^^^^^^^^^^^^^^
-          |
-          = hint: for example `support: off`"#]]);
+    check(
+        "gateway:\n  address: :9090\n  api: 4600\n  support: example.org:80\n",
+        expect![[r#"
+            error: `address` of `gateway` must be an address like `127.0.0.1:8080`, found the text `:9090`
+             --> tombolo.yaml:2:12
+              |
+            2 |   address: :9090
+              |            ^^^^^
+              |
+              = hint: write `address: 127.0.0.1:9090` for this machine only, or `0.0.0.0:9090` for every machine that reaches it
+            error: `api` of `gateway` must be an address like `127.0.0.1:8080`, found the number `4600`
+             --> tombolo.yaml:3:8
+              |
+            3 |   api: 4600
+              |        ^^^^
+              |
+              = hint: write `api: 127.0.0.1:4600`
+            error: `support` of `gateway` must be an address like `127.0.0.1:8080`, or `off`, found the text `example.org:80`
+             --> tombolo.yaml:4:12
+              |
+            4 |   support: example.org:80
+              |            ^^^^^^^^^^^^^^
+              |
+              = hint: write an IP address and a port: `support: 127.0.0.1:9911`"#]],
+    );
     check(
         "gateway:\n  address: http://127.0.0.1:80\n  api: 127.0.0.1\n  support: 0.0.0.0:9911\n",
         expect![[r#"
@@ -1047,14 +1080,14 @@ fn addresses_of_the_gateway() {
             2 |   address: http://127.0.0.1:80
               |            ^^^^^^^^^^^^^^^^^^^
               |
-              = hint: leave out the scheme: `address: 0.0.0.0:8080`
+              = hint: write `address: 127.0.0.1:80`
             error: `api` of `gateway` must be an address like `127.0.0.1:8080`, found the text `127.0.0.1`
              --> tombolo.yaml:3:8
               |
             3 |   api: 127.0.0.1
               |        ^^^^^^^^^
               |
-              = hint: add the port: `api: 127.0.0.1:4601`
+              = hint: add the port: `api: 127.0.0.1:4600`
             error: `support` of `gateway` would be open to other machines
              --> tombolo.yaml:4:12
               |
@@ -1063,15 +1096,20 @@ fn addresses_of_the_gateway() {
               |
               = hint: write `support: 127.0.0.1:9911`: it asks nobody who they are yet, so it stays on this machine"#]],
     );
-    check("gateway:\n  tls_cert: a.pem\n", expect![[r#"
+    check(
+        "gateway:\n  tls_cert: a.pem\n",
+        expect![[r#"
         error: `tls_cert` of `gateway` needs `tls_key` beside it
          --> tombolo.yaml:2:3
           |
         2 |   tls_cert: a.pem
           |   ^^^^^^^^
           |
-          = hint: for example `tls_key: tls/server.key`"#]]);
-    check("gateway:\n  tls_key: a.pem\n  api: '[::]:4600'\n", expect![[r#"
+          = hint: for example `tls_key: tls/server.key`"#]],
+    );
+    check(
+        "gateway:\n  tls_key: a.pem\n  api: '[::]:4600'\n",
+        expect![[r#"
         error: `tls_key` of `gateway` needs `tls_cert` beside it
          --> tombolo.yaml:2:3
           |
@@ -1085,52 +1123,49 @@ fn addresses_of_the_gateway() {
         3 |   api: '[::]:4600'
           |        ^^^^^^^^^^^
           |
-          = hint: write `api: 127.0.0.1:4600`: it asks nobody who they are yet, so it stays on this machine"#]]);
+          = hint: write `api: 127.0.0.1:4600`: it asks nobody who they are yet, so it stays on this machine"#]],
+    );
 }
 
 #[test]
 fn forms_of_routes() {
-    check("routes:\n  - {inline: 'a', file: b}\n  - {fil: b}\n  - 5\n  - [a]\n  - ''\n", expect![[r#"
-        error: an entry of `routes` has one of `inline` and `file`
-         --> tombolo.yaml:2:5
-          |
-        2 |   - {inline: 'a', file: b}
-          |     ^^^^^^^^^^^^^^^^^^^^^^
-          |
-          = hint: write `- inline: …` or `- file: routes.eskip`
-        error: an entry of `routes` has one of `inline` and `file`
-         --> tombolo.yaml:3:5
-          |
-        3 |   - {fil: b}
-          |     ^^^^^^^^
-          |
-          = hint: write `- inline: …` or `- file: routes.eskip`
-        error: unknown key `fil` in `routes`
-         --> tombolo.yaml:3:6
-          |
-        3 |   - {fil: b}
-          |      ^^^
-          |
-          = hint: did you mean `file`?
-        error: `routes` must be routes: eskip, a file name, or a list of them, found the number `5`
-         --> tombolo.yaml:4:5
-          |
-        4 |   - 5
-          |     ^
-          |
-          = hint: for example `routes: routes.eskip`
-        error: `routes` must be routes: eskip, a file name, or a list of them, found a list
-         --> tombolo.yaml:5:5
-          |
-        5 |   - [a]
-          |     ^^^
-          |
-          = hint: for example `routes: routes.eskip`
-        error: `routes` is an empty text
-         --> tombolo.yaml:6:5
-          |
-        6 |   - ''
-          |     ^^
-          |
-          = hint: for example `routes: routes.eskip`, or remove the line"#]]);
+    check(
+        "routes:\n  - {inline: 'a', file: b}\n  - {fil: b}\n  - 5\n  - [a]\n  - ''\n",
+        expect![[r#"
+            error: an entry of `routes` has one of `inline` and `file`
+             --> tombolo.yaml:2:5
+              |
+            2 |   - {inline: 'a', file: b}
+              |     ^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: write `- inline: …` or `- file: routes.eskip`
+            error: unknown key `fil` in `routes`
+             --> tombolo.yaml:3:6
+              |
+            3 |   - {fil: b}
+              |      ^^^
+              |
+              = hint: did you mean `file`?
+            error: `routes` must be eskip, a file name, or a list of them, found the number `5`
+             --> tombolo.yaml:4:5
+              |
+            4 |   - 5
+              |     ^
+              |
+              = hint: for example `routes: routes.eskip`
+            error: `routes` must be eskip, a file name, or a list of them, found a list
+             --> tombolo.yaml:5:5
+              |
+            5 |   - [a]
+              |     ^^^
+              |
+              = hint: for example `routes: routes.eskip`
+            error: `routes` is an empty text
+             --> tombolo.yaml:6:5
+              |
+            6 |   - ''
+              |     ^^
+              |
+              = hint: for example `routes: routes.eskip`, or remove the line"#]],
+    );
 }

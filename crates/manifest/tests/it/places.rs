@@ -50,7 +50,7 @@ fn in_a_folded_block() {
 #[test]
 fn in_quotes_and_in_a_bare_text() {
     check("routes: 'a: Path(\"/\") -> setPath(\"it''s\") -> <shunt>'\n");
-    check("routes: \"a: Path(\\\"/\\\")\\n -> setPath(\\\"\\x41\\\")\\\n    -> <shunt>\"\n");
+    check("routes: \"a: Path(\\\"/\\\")\\n -> setPath(\\\"\\x41\\\")\\\n    \\ -> <shunt>\"\n");
     check("routes: 'a: *\n  -> <shunt>;\n\n  b: * -> <shunt>'\n");
     check("routes: Path(\"/\")\n  -> <shunt>\n");
     check("services:\n  a:\n    run: a\n    filters: retry(2) -> backendTimeout(\"2s\")\n");

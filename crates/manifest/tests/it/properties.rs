@@ -137,6 +137,9 @@ proptest! {
         for text in [
             format!("services:\n  web:\n    run: a\n    env:\n      {name}: {before}{secret}{after}\n"),
             format!("services:\n  web: {{run: a, env: {{{name}: {before}{secret}{after}}}}}\n"),
+            format!("services:\n  web: {{run: a, env: {{b-c: d, A: b, A: {before}{secret}{after}}}}}\n"),
+            format!("services:\n  web: {{run: a, env: {{b-c: d, ? [{secret}] : {before}{secret}{after}}}}}\n"),
+            format!("services:\n  web: {{run: a, port: b, env: {{{{{secret}}}: c}}}}\n"),
         ] {
             let (_, diagnostics) = manifest::read(&Source::new("t", text.as_str()));
             for diagnostic in diagnostics {
