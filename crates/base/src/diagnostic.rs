@@ -184,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_diagnostic_shows_the_place_and_the_remedy() {
-        let source = Source::new("shop.eskip", "a: * -> <shunt>;\ncart: Path(\"/\u{e4}\") -> setQurey(\"a\") -> <shunt>");
+        let source = Source::new(
+            "shop.eskip",
+            "a: * -> <shunt>;\ncart: Path(\"/\u{e4}\") -> setQurey(\"a\") -> <shunt>",
+        );
         let at = source.text.find("setQurey").unwrap();
         let diagnostic = Diagnostic::error("unknown_filter", "route `cart` names filter `setQurey`")
             .at(&source, at..at + 8)

@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_fault_says_what_it_came_from_once() {
         let io = std::io::Error::new(std::io::ErrorKind::AddrInUse, "address in use");
-        let fault = Fault::new(Kind::Io, "cannot listen on `127.0.0.1:9090`").because(io).hint("stop the other one");
+        let fault =
+            Fault::new(Kind::Io, "cannot listen on `127.0.0.1:9090`").because(io).hint("stop the other one");
         assert_eq!(fault.to_string(), "cannot listen on `127.0.0.1:9090`: address in use");
         assert_eq!(fault.hint.as_deref(), Some("stop the other one"));
         assert_eq!((fault.blame, fault.retry), (Blame::Neighbour, Retry::No));

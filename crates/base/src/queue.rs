@@ -84,7 +84,10 @@ mod tests {
         let (sender, mut receiver) = super::bounded(2);
         assert!(sender.offer(1) && sender.offer(2) && !sender.offer(3));
         assert_eq!(sender.dropped(), 1);
-        assert_eq!((receiver.take().await, receiver.try_take(), receiver.try_take()), (Some(1), Some(2), None));
+        assert_eq!(
+            (receiver.take().await, receiver.try_take(), receiver.try_take()),
+            (Some(1), Some(2), None)
+        );
         drop(receiver);
         assert_eq!(sender.put(4).await, Err(4));
     }

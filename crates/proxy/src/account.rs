@@ -162,10 +162,10 @@ impl Account {
             response_bytes: end.bytes,
             duration: self.gateway.now().since(self.at),
             lookup: self.lookup,
-            backend: self
-                .backend
-                .as_ref()
-                .map(|(endpoint, duration)| telemetry::Backend { address: &endpoint.authority, duration: *duration }),
+            backend: self.backend.as_ref().map(|(endpoint, duration)| telemetry::Backend {
+                address: &endpoint.authority,
+                duration: *duration,
+            }),
             attempts: self.attempts,
             reason: end.reason.map(|reason| telemetry::Reason {
                 cause: reason.cause.0,

@@ -1,8 +1,8 @@
 //! Every answer Tombolo makes itself says why, in a way machines can read: the header `Proxy-Status` of
 //! RFC 9209 with the route and the filter that made it. The same [`Reason`] goes to the log and the record.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use wire::{Body, Response};
@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_reason_is_a_valid_structured_field_whatever_it_holds() {
-        let reason = Reason::of(Cause::RATE_LIMITED).by("clientRatelimit").because("a \"quote\" and \u{e4}\n");
+        let reason =
+            Reason::of(Cause::RATE_LIMITED).by("clientRatelimit").because("a \"quote\" and \u{e4}\n");
         assert_eq!(
             reason.proxy_status("cart"),
             "tombolo; error=rate_limited; route=\"cart\"; filter=\"clientRatelimit\"; details=\"a \\\"quote\\\" and ???\""

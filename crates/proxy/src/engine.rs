@@ -45,7 +45,8 @@ impl Plane {
     pub fn new(settings: Settings, builder: Builder, access: Option<telemetry::AccessLog>) -> Arc<Self> {
         let table = ArcSwap::from_pointee(Table::empty(&builder));
         let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
-        let no_route = (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
+        let no_route =
+            (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
         let plane = Arc::new(Self { settings, builder, table, breakers, access, no_route });
         // Held weakly: the metrics outlive the plane.
         let watched = Arc::downgrade(&plane);
@@ -81,9 +82,9 @@ impl Plane {
 
     /// Puts a table in force. Requests under way finish on the one they began with.
     pub fn put(&self, table: Table) {
-        self.builder.metrics.set_invalid(
-            table.invalid.iter().map(|invalid| (invalid.route.id.as_str(), invalid.code)),
-        );
+        self.builder
+            .metrics
+            .set_invalid(table.invalid.iter().map(|invalid| (invalid.route.id.as_str(), invalid.code)));
         self.builder.metrics.set_routes(table.routes.len(), table.built_at);
         self.table.store(Arc::new(table));
         self.builder.lasting.sweep();
@@ -155,7 +156,12 @@ impl Gateway {
 
     /// Looks up the route of a request and carries it there and back. `depth` counts the rounds of a
     /// request that goes through the table more than once.
-    pub(crate) async fn carry(&self, exchange: &mut Exchange, account: &mut Account, depth: usize) -> Response {
+    pub(crate) async fn carry(
+        &self,
+        exchange: &mut Exchange,
+        account: &mut Account,
+        depth: usize,
+    ) -> Response {
         if depth > LOOPBACKS_MAX {
             return self.refuse(exchange, StatusCode::INTERNAL_SERVER_ERROR, Reason::of(Cause::LOOP));
         }
@@ -296,7 +302,8 @@ impl Handler for Gateway {
             None => self.carry(&mut exchange, &mut account, 0).await,
         };
         if let Some(reason) = &exchange.notes.reason {
-            let route = if Arc::ptr_eq(&exchange.route, &self.plane.no_route.0) { "" } else { &*exchange.route };
+            let route =
+                if Arc::ptr_eq(&exchange.route, &self.plane.no_route.0) { "" } else { &*exchange.route };
             reason.mark(route, &mut response);
         }
         response.headers_mut().entry(SERVER).or_insert(HeaderValue::from_static("Tombolo"));

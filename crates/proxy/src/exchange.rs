@@ -235,7 +235,11 @@ impl Exchange {
 
     /// The Host header that came in; empty if there was none.
     pub fn host(&self) -> &str {
-        self.headers.get(HOST).or(self.arrival.host.as_ref()).and_then(|host| host.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(HOST)
+            .or(self.arrival.host.as_ref())
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("")
     }
 
     /// The client's address: the first entry of `X-Forwarded-For`, or who sent the request.

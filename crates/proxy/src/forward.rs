@@ -10,8 +10,8 @@ use crate::headers;
 use crate::table::{Route, Target};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,12 @@ struct Failure {
 
 impl Gateway {
     /// The backend's response, or an answer that says why there is none.
-    pub(crate) async fn forward(&self, route: &Arc<Route>, exchange: &mut Exchange, account: &mut Account) -> Response {
+    pub(crate) async fn forward(
+        &self,
+        route: &Arc<Route>,
+        exchange: &mut Exchange,
+        account: &mut Account,
+    ) -> Response {
         let deadline = exchange.notes.backend_timeout.map(|wait| tokio::time::Instant::now() + wait);
         let policy = exchange.notes.retry.clone();
         if let Some(policy) = &policy {
@@ -55,14 +60,12 @@ impl Gateway {
                 Ok(endpoint) => endpoint,
                 Err((status, reason)) => return self.refuse(exchange, status, reason),
             };
-            let permit = match self.breaker(exchange, &endpoint) {
-                Ok(permit) => permit,
-                Err(()) => {
-                    let reason = Reason::of(Cause::BREAKER_OPEN).because(format!("breaker of {} is open", endpoint.authority));
-                    let mut response = self.refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, reason);
-                    response.headers_mut().insert("x-circuit-open", HeaderValue::from_static("true"));
-                    return response;
-                }
+            let Ok(permit) = self.breaker(exchange, &endpoint) else {
+                let reason = Reason::of(Cause::BREAKER_OPEN)
+                    .because(format!("breaker of {} is open", endpoint.authority));
+                let mut response = self.refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, reason);
+                response.headers_mut().insert("x-circuit-open", HeaderValue::from_static("true"));
+                return response;
             };
             let begun = self.now();
             account.attempts += 1;
@@ -121,7 +124,10 @@ impl Gateway {
             Ok(response) => {
                 // With Retry-After the backend says that it did not begin.
                 let refused = response.headers().contains_key(RETRY_AFTER)
-                    && matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+                    && matches!(
+                        response.status(),
+                        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+                    );
                 policy.when.has_status(response.status()) && (repeatable || refused)
             }
             Err(failure) if failure.unsent => policy.when.connect,
@@ -191,16 +197,20 @@ impl Gateway {
         let Some(policy) = policy else { return Ok(Replay::Once(Some(body))) };
         let collect = body.collect_up_to(policy.body_bytes);
         let collected = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, collect)
-                .await
-                .unwrap_or_else(|_| Err(Fault::new(Kind::Timeout, "the request's body did not come in time"))),
+            Some(deadline) => tokio::time::timeout_at(deadline, collect).await.unwrap_or_else(|_| {
+                Err(Fault::new(Kind::Timeout, "the request's body did not come in time"))
+            }),
             None => collect.await,
         };
         match collected {
             Ok(Ok(bytes)) => Ok(Replay::Kept(bytes)),
             Ok(Err(body)) => Ok(Replay::Once(Some(body))),
             Err(fault) => {
-                let status = if fault.kind == Kind::Timeout { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST };
+                let status = if fault.kind == Kind::Timeout {
+                    StatusCode::REQUEST_TIMEOUT
+                } else {
+                    StatusCode::BAD_REQUEST
+                };
                 let reason = Reason::of(Cause::BAD_REQUEST).because(fault.to_string());
                 Err(self.refuse(exchange, status, reason))
             }
@@ -241,11 +251,13 @@ impl Gateway {
             };
             // A connection that served before may have been closed by an idle time-out as we sent. That is
             // no failure of the backend: nothing was sent, or repeating does no harm.
-            let harmless = error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_empty());
+            let harmless =
+                error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_empty());
             if error.reused && harmless && stale < STALE_MAX && error.fault.kind == Kind::Unavailable {
-                request = error.request.map(|request| *request).or_else(|| {
-                    replay.is_whole().then(|| self.outgoing(exchange, endpoint, replay.take()))
-                });
+                request = error
+                    .request
+                    .map(|request| *request)
+                    .or_else(|| replay.is_whole().then(|| self.outgoing(exchange, endpoint, replay.take())));
                 if request.is_some() {
                     continue;
                 }
@@ -273,7 +285,8 @@ impl Gateway {
             Ok(Err(fault)) => fault,
             Err(_) => Fault::new(Kind::Timeout, format!("no connection to `{}` in time", endpoint.origin)),
         };
-        let cause = if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };
+        let cause =
+            if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };
         Err(Failure { status: StatusCode::BAD_GATEWAY, cause, fault, unsent: true })
     }
 

@@ -1,7 +1,9 @@
 //! Headers that end at each hop (RFC 9110 section 7.6.1): they are about one connection, not the message.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
 
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -26,7 +28,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     // The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
     if headers.contains_key(TE) {
-        let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+        let trailers =
+            headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
         headers.remove(TE);
         if trailers {
             headers.insert(TE, http::HeaderValue::from_static("trailers"));

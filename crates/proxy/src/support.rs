@@ -26,7 +26,8 @@ impl Support {
 
     fn answer(&self, request: &Request) -> Response {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n".to_owned());
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n".to_owned());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
@@ -38,7 +39,11 @@ impl Support {
                 self.planes.first().map(|plane| plane.builder.metrics.expose()).unwrap_or_default(),
             ),
             "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "here are /routes, /metrics and /healthz\n".to_owned()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                "here are /routes, /metrics and /healthz\n".to_owned(),
+            ),
         }
     }
 
@@ -46,25 +51,27 @@ impl Support {
     fn routes(&self, request: &Request) -> Response {
         let parameter = |name: &str| {
             let query = request.uri().query().unwrap_or_default();
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, v)| v)
         };
         let bound = |name: &str, default: usize| match parameter(name).map(str::parse) {
             None => Ok(default),
             Some(Ok(number)) => Ok(number),
-            Some(Err(_)) => Err(text(
-                StatusCode::BAD_REQUEST,
-                "text/plain",
-                format!("`{name}` must be a whole number of 0 or more\n"),
-            )),
+            Some(Err(_)) => Err(format!("`{name}` must be a whole number of 0 or more\n")),
         };
         let (offset, limit) = match (bound("offset", 0), bound("limit", ROUTES_LIMIT)) {
             (Ok(offset), Ok(limit)) => (offset, limit),
-            (Err(refusal), _) | (_, Err(refusal)) => return refusal,
+            (Err(why), _) | (_, Err(why)) => return text(StatusCode::BAD_REQUEST, "text/plain", why),
         };
         let tables: Vec<Arc<Table>> = self.planes.iter().map(|plane| plane.table()).collect();
-        let json = request.headers().get_all(ACCEPT).iter().any(|accept| {
-            accept.to_str().is_ok_and(|accept| accept.contains("application/json"))
-        });
+        let json = request
+            .headers()
+            .get_all(ACCEPT)
+            .iter()
+            .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/json")));
         let (count, body) = if parameter("invalid") == Some("true") {
             let invalid: Vec<_> = tables.iter().flat_map(|table| &table.invalid).collect();
             let page = invalid.iter().skip(offset).take(limit);
@@ -84,15 +91,23 @@ impl Support {
                     for line in invalid.diagnostic.render(false).lines() {
                         let _ = writeln!(text, "// {line}");
                     }
-                    let _ = writeln!(text, "{};\n", eskip::Printer::pretty().print(&[invalid.route.clone()]).trim_end_matches(';'));
+                    let _ = writeln!(
+                        text,
+                        "{};\n",
+                        eskip::Printer::pretty()
+                            .print(std::slice::from_ref(&invalid.route))
+                            .trim_end_matches(';')
+                    );
                     text
                 })
             };
             (invalid.len(), body)
         } else {
             let all: Vec<_> = tables.iter().flat_map(|table| &table.routes).collect();
-            let page: Vec<eskip::Route> = all.iter().skip(offset).take(limit).map(|r| r.source.clone()).collect();
-            let body = if json { eskip::to_json(&page) } else { eskip::Printer::pretty().print(&page) + "\n" };
+            let page: Vec<eskip::Route> =
+                all.iter().skip(offset).take(limit).map(|r| r.source.clone()).collect();
+            let body =
+                if json { eskip::to_json(&page) } else { eskip::Printer::pretty().print(&page) + "\n" };
             (all.len(), body)
         };
         let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
@@ -114,7 +129,8 @@ impl Handler for Support {
 /// One route in eskip's JSON form.
 fn one(route: &eskip::Route) -> serde_json::Value {
     let list = eskip::to_json(std::slice::from_ref(route));
-    let mut list: Vec<serde_json::Value> = serde_json::from_str(&list).expect("the printer writes JSON lists");
+    let mut list: Vec<serde_json::Value> =
+        serde_json::from_str(&list).expect("the printer writes JSON lists");
     list.pop().unwrap_or_default()
 }
 

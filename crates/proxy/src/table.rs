@@ -159,7 +159,12 @@ impl Builder {
     fn target(&self, backend: &Backend) -> Result<Target, Refusal> {
         let fixed = |address: &str| {
             let endpoint = self.endpoint(address)?;
-            Ok(Target::Upstream(Upstream::fixed(vec![endpoint], Balance::RoundRobin, false, self.chance.clone())))
+            Ok(Target::Upstream(Upstream::fixed(
+                vec![endpoint],
+                Balance::RoundRobin,
+                false,
+                self.chance.clone(),
+            )))
         };
         match backend {
             Backend::Shunt => Ok(Target::Shunt),
@@ -167,8 +172,10 @@ impl Builder {
             Backend::Dynamic => Ok(Target::Dynamic),
             Backend::Forward => match &self.forward {
                 Some(address) => fixed(address),
-                None => Err(Refusal::new("failed_backend_split", "the gateway has no address for `<forward>`")
-                    .hint("start it with --forward-backend-url URL")),
+                None => {
+                    Err(Refusal::new("failed_backend_split", "the gateway has no address for `<forward>`")
+                        .hint("start it with --forward-backend-url URL"))
+                }
             },
             Backend::Network(address) => match address.strip_prefix("service://") {
                 Some(name) => self.service(name, Balance::RoundRobin),
@@ -179,14 +186,17 @@ impl Builder {
                     Algorithm::Unset => "",
                     Algorithm::Named(name) => name,
                 };
-                let algorithm = Balance::parse(name).map_err(|why| Refusal::new("failed_backend_split", why))?;
+                let algorithm =
+                    Balance::parse(name).map_err(|why| Refusal::new("failed_backend_split", why))?;
                 if let [only] = endpoints.as_slice()
                     && let Some(name) = only.address.strip_prefix("service://")
                 {
                     return self.service(name, algorithm);
                 }
-                let members =
-                    endpoints.iter().map(|e| self.endpoint(&e.address)).collect::<Result<Vec<_>, Refusal>>()?;
+                let members = endpoints
+                    .iter()
+                    .map(|e| self.endpoint(&e.address))
+                    .collect::<Result<Vec<_>, Refusal>>()?;
                 Ok(Target::Upstream(Upstream::fixed(members, algorithm, true, self.chance.clone())))
             }
         }
@@ -200,9 +210,13 @@ impl Builder {
         let known = self.services.names();
         let refusal = Refusal::new("unknown_service", format!("`{name}` is no service of the manifest"));
         Err(if known.is_empty() {
-            refusal.hint("services are declared in tombolo.yaml and served by `tombolo up`; write an address here")
+            refusal.hint(
+                "services are declared in tombolo.yaml and served by `tombolo up`; write an address here",
+            )
         } else {
-            refusal.hint(format!("the services are {}", known.join(", "))).suggest(name, known.iter().map(String::as_str))
+            refusal
+                .hint(format!("the services are {}", known.join(", ")))
+                .suggest(name, known.iter().map(String::as_str))
         })
     }
 

@@ -146,7 +146,8 @@ async fn work(number: usize, mut orders: mpsc::Receiver<Order>) {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             if let Ok(listener) = tokio::net::TcpListener::from_std(order.listener) {
-                let served = wire::serve(listener, order.tls, order.edge, order.limits, gateway, order.drain).await;
+                let served =
+                    wire::serve(listener, order.tls, order.edge, order.limits, gateway, order.drain).await;
                 // Only a listener that can't name its own address fails: it never served.
                 drop(served);
             }

@@ -56,7 +56,11 @@ impl Differences {
             self.cases,
             self.texts.join("\n\n")
         );
-        assert!(self.cases >= at_least, "{suite}: only {} cases ran, expected {at_least} or more", self.cases);
+        assert!(
+            self.cases >= at_least,
+            "{suite}: only {} cases ran, expected {at_least} or more",
+            self.cases
+        );
         println!("{suite}: {} cases", self.cases);
     }
 }

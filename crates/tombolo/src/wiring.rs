@@ -83,14 +83,20 @@ impl World {
             Some(file) => Target::File(file.clone()),
             None => Target::Stdout,
         };
-        let colors = options.file.is_none() && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let options =
-            access::Options { format: options.format, strip_query: options.strip_query, colors, ..Default::default() };
+        let colors = options.file.is_none()
+            && std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none();
+        let options = access::Options {
+            format: options.format,
+            strip_query: options.strip_query,
+            colors,
+            ..Default::default()
+        };
         let dropped = self.metrics.counter(metrics::LOG_LINES_DROPPED, &[]);
         AccessLog::start(options, target, self.workers.count(), dropped, |fault| crate::term::fault(&fault))
     }
 
-    /// The gateway's listening sockets: those handed over by systemd (`LISTEN_FDS`, sd_listen_fds(3)) or by
+    /// The gateway's listening sockets: those handed over by systemd (`LISTEN_FDS`, `sd_listen_fds(3)`) or by
     /// whoever starts us the same way, otherwise new ones, one for each worker.
     pub(crate) fn gateway_listeners(&self, address: SocketAddr) -> Result<Vec<TcpListener>, Fault> {
         let mut handed = listenfd::ListenFd::from_env();
@@ -99,9 +105,11 @@ impl World {
                 listener.set_nonblocking(true)?;
                 Ok(vec![listener])
             }
-            Ok(None) => wire::bind_each(address, self.workers.count()).map_err(|fault| name_listener(fault, address, "the gateway")),
+            Ok(None) => wire::bind_each(address, self.workers.count())
+                .map_err(|fault| name_listener(fault, address, "the gateway")),
             Err(error) => {
-                Err(Fault::new(Kind::Invalid, "the socket handed over to us is no TCP listener").because(error))
+                Err(Fault::new(Kind::Invalid, "the socket handed over to us is no TCP listener")
+                    .because(error))
             }
         }
     }

@@ -53,7 +53,8 @@ impl Origin {
     /// Reads `scheme://host[:port]`, in lower case, with the scheme's port if none is written. What stands
     /// behind the host (a path, a query) is left out, as Skipper does.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = |why: &str| Err(Fault::new(Kind::Invalid, format!("`{text}` is no backend address: {why}")));
+        let wrong =
+            |why: &str| Err(Fault::new(Kind::Invalid, format!("`{text}` is no backend address: {why}")));
         let Some((scheme, rest)) = text.split_once("://") else {
             return wrong("it must begin with http:// or https://");
         };
@@ -145,7 +146,10 @@ impl Dialer {
         };
         match tokio::time::timeout(self.connect_timeout, dial).await {
             Ok(result) => result.map_err(|fault| fault.blame(Blame::Neighbour).retry(Retry::Safe)),
-            Err(_) => Err(Fault::new(Kind::Timeout, format!("no connection to `{origin}` in time")).retry(Retry::Safe)),
+            Err(_) => {
+                Err(Fault::new(Kind::Timeout, format!("no connection to `{origin}` in time"))
+                    .retry(Retry::Safe))
+            }
         }
     }
 
@@ -177,7 +181,9 @@ async fn connect(origin: &Origin) -> Result<TcpStream, Fault> {
     }
     let addresses: Vec<_> = tokio::net::lookup_host((origin.host.as_str(), origin.port))
         .await
-        .map_err(|error| Fault::new(Kind::Unavailable, format!("the name `{}` is not known", origin.host)).because(error))?
+        .map_err(|error| {
+            Fault::new(Kind::Unavailable, format!("the name `{}` is not known", origin.host)).because(error)
+        })?
         .collect();
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
@@ -241,7 +247,11 @@ impl Connection {
                 } else if error.is_user() || is_body_fault(&error) {
                     (Kind::Unavailable, Blame::Caller, "the request's body broke off")
                 } else {
-                    (Kind::Unavailable, Blame::Neighbour, "the upstream closed the connection without an answer")
+                    (
+                        Kind::Unavailable,
+                        Blame::Neighbour,
+                        "the upstream closed the connection without an answer",
+                    )
                 };
                 let fault = Fault::new(kind, message).blame(blame).retry(retry).because(error);
                 Err(SendError { fault, request, reused })
@@ -269,9 +279,14 @@ mod tests {
             ("https://user:secret@h:8443", "https://h:8443", "h:8443"),
         ] {
             let origin = Origin::parse(text).unwrap();
-            assert_eq!((origin.to_string().as_str(), origin.host_header().as_str()), (expected, host), "{text}");
+            assert_eq!(
+                (origin.to_string().as_str(), origin.host_header().as_str()),
+                (expected, host),
+                "{text}"
+            );
         }
-        for bad in ["", "a:80", "ftp://a", "http://", "http://:80", "http://a:b", "http://a:0", "http://[::1"] {
+        for bad in ["", "a:80", "ftp://a", "http://", "http://:80", "http://a:b", "http://a:0", "http://[::1"]
+        {
             assert!(Origin::parse(bad).is_err(), "{bad}");
         }
     }

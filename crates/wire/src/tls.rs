@@ -21,7 +21,8 @@ impl ServerTls {
     /// From PEM files: a certificate chain, leaf first, and its private key. Serves HTTP/1.1 by ALPN.
     pub fn from_files(chain: &Path, key: &Path) -> Result<Self, Fault> {
         install_crypto();
-        let wrong = |path: &Path, what: &str| Fault::new(Kind::Invalid, format!("`{}` {what}", path.display()));
+        let wrong =
+            |path: &Path, what: &str| Fault::new(Kind::Invalid, format!("`{}` {what}", path.display()));
         let certificates: Vec<_> = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect)
             .map_err(|error| wrong(chain, "can't be read as PEM certificates").because(error))?;
@@ -55,7 +56,9 @@ impl ClientTls {
                 let found = rustls_native_certs::load_native_certs();
                 roots.add_parsable_certificates(found.certs);
                 if roots.is_empty() {
-                    return Err("this machine has no root certificates; install the package ca-certificates".into());
+                    return Err(
+                        "this machine has no root certificates; install the package ca-certificates".into()
+                    );
                 }
                 Ok(Self::trusting(roots))
             })
@@ -66,12 +69,17 @@ impl ClientTls {
     /// The roots of a PEM file and no others.
     pub fn from_file(roots: &Path) -> Result<Self, Fault> {
         let mut store = rustls::RootCertStore::empty();
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(roots).and_then(Iterator::collect);
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(roots).and_then(Iterator::collect);
         let (added, _) = store.add_parsable_certificates(certificates.map_err(|error| {
-            Fault::new(Kind::Invalid, format!("`{}` can't be read as PEM certificates", roots.display())).because(error)
+            Fault::new(Kind::Invalid, format!("`{}` can't be read as PEM certificates", roots.display()))
+                .because(error)
         })?);
         if added == 0 {
-            return Err(Fault::new(Kind::Invalid, format!("`{}` holds no root certificate", roots.display())));
+            return Err(Fault::new(
+                Kind::Invalid,
+                format!("`{}` holds no root certificate", roots.display()),
+            ));
         }
         Ok(Self::trusting(store))
     }

@@ -38,7 +38,10 @@ impl Endpoint {
         static NUMBERS: AtomicUsize = AtomicUsize::new(0);
         let origin = Origin::parse(text)?;
         let host = HeaderValue::try_from(origin.host_header()).map_err(|_| {
-            Fault::new(base::Kind::Invalid, format!("`{text}` is no backend address: a host has no such characters"))
+            Fault::new(
+                base::Kind::Invalid,
+                format!("`{text}` is no backend address: a host has no such characters"),
+            )
         })?;
         Ok(Self {
             text: text.to_owned(),

@@ -36,7 +36,10 @@ impl http_body::Body for Original {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let fits = match (&self.copies, &polled) {
             (Some(copies), Some(Ok(frame))) => {
@@ -73,7 +76,10 @@ impl http_body::Body for Copy {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -91,7 +97,7 @@ impl http_body::Body for Copy {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -99,21 +105,26 @@ impl http_body::Body for Copy {
 mod tests {
     use super::*;
 
+    /// So many pieces at once.
+    struct Drops(usize);
+    impl http_body::Body for Drops {
+        type Data = Bytes;
+        type Error = Fault;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+            self.0 += 1;
+            Poll::Ready((self.0 <= LAG * 2).then(|| Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
     #[tokio::test]
     async fn a_mirror_gets_the_same_bytes_and_a_slow_one_holds_nobody_up() {
         let (first, copy) = split(Body::full("hello"));
         assert_eq!(first.collect(10).await.unwrap(), "hello");
         assert_eq!(copy.collect(10).await.unwrap(), "hello");
 
-        struct Drops(usize);
-        impl http_body::Body for Drops {
-            type Data = Bytes;
-            type Error = Fault;
-            fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-                self.0 += 1;
-                Poll::Ready((self.0 <= LAG * 2).then(|| Ok(Frame::data(Bytes::from_static(b"x")))))
-            }
-        }
         let (first, copy) = split(Body::stream(Drops(0)));
         assert_eq!(first.collect(1000).await.unwrap().len(), LAG * 2);
         assert_eq!(copy.collect(1000).await.unwrap_err().kind, Kind::TooMuch);

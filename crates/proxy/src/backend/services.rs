@@ -52,9 +52,17 @@ impl Services {
 
     /// Says where the instances of a service are (`http://host:port`). A name that is not known is left
     /// out: its service is going away.
-    pub fn set(&self, name: &str, addresses: &[String], lasting: &Lasting, clock: &Clock) -> Result<(), Fault> {
-        let members =
-            addresses.iter().map(|address| Endpoint::of(address, lasting, clock)).collect::<Result<Vec<_>, _>>()?;
+    pub fn set(
+        &self,
+        name: &str,
+        addresses: &[String],
+        lasting: &Lasting,
+        clock: &Clock,
+    ) -> Result<(), Fault> {
+        let members = addresses
+            .iter()
+            .map(|address| Endpoint::of(address, lasting, clock))
+            .collect::<Result<Vec<_>, _>>()?;
         if let Some(service) = self.get(name) {
             // An unchanged list keeps its identity, and with it what balancers keep about it.
             let same = service.members.load().iter().map(|e| e.number).eq(members.iter().map(|e| e.number));

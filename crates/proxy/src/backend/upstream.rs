@@ -15,8 +15,11 @@ pub(crate) struct Upstream {
     pub(crate) balanced: bool,
     chance: Chance,
     /// The balancer of the members it was made for.
-    balancer: Mutex<Option<(Arc<Vec<Arc<Endpoint>>>, Arc<Balancer>)>>,
+    balancer: Mutex<Option<Balanced>>,
 }
+
+/// A balancer and the members it was made for.
+type Balanced = (Arc<Vec<Arc<Endpoint>>>, Arc<Balancer>);
 
 enum Members {
     Fixed(Arc<Vec<Arc<Endpoint>>>),
@@ -55,7 +58,12 @@ impl Candidates for Untried<'_> {
 
 impl Upstream {
     /// Fixed endpoints.
-    pub(crate) fn fixed(members: Vec<Arc<Endpoint>>, algorithm: Algorithm, balanced: bool, chance: Chance) -> Self {
+    pub(crate) fn fixed(
+        members: Vec<Arc<Endpoint>>,
+        algorithm: Algorithm,
+        balanced: bool,
+        chance: Chance,
+    ) -> Self {
         Self {
             members: Members::Fixed(Arc::new(members)),
             algorithm,
@@ -107,7 +115,8 @@ impl Upstream {
                 let candidates =
                     Untried { members: &members, tried: if any_untried { choice.tried } else { &[] } };
                 // Only one algorithm looks at the key, and making it costs an allocation.
-                let key = if self.algorithm == Algorithm::ConsistentHash { (choice.key)() } else { String::new() };
+                let key =
+                    if self.algorithm == Algorithm::ConsistentHash { (choice.key)() } else { String::new() };
                 let ask = Ask { key: key.as_bytes(), balance_factor: choice.factor };
                 members.get(balancer.pick(&candidates, ask, &self.chance)?).cloned()
             }

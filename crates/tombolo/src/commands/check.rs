@@ -35,7 +35,8 @@ impl Check {
             told.extend(more.into_iter().filter(|diagnostic| diagnostic.code != "unreadable_routes"));
             let services = plan.manifest.services.len();
             let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-            good = format!("{}: {}, {}", plan.source.name, plural(services, "service"), plural(routes, "route"));
+            good =
+                format!("{}: {}, {}", plan.source.name, plural(services, "service"), plural(routes, "route"));
         }
         if self.json {
             let reports: Vec<_> = told.iter().map(Diagnostic::report).collect();

@@ -87,13 +87,19 @@ pub(crate) struct Stop {
 impl Status {
     /// Prints a table.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
-        let about = block_on(async { Client::find(&self.place.dir)?.json(Method::GET, "/api/v1/status").await })?;
+        let about =
+            block_on(async { Client::find(&self.place.dir)?.json(Method::GET, "/api/v1/status").await })?;
         if self.json {
             out(serde_json::to_string_pretty(&about).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
         }
         let text = |key: &str| about[key].as_str().unwrap_or_default().to_owned();
-        out(format_args!("{} gateway at {}  {}", paint(BOLD, text("name")), paint(CYAN, text("gateway")), paint(DIM, format_args!("pid {}", about["pid"]))));
+        out(format_args!(
+            "{} gateway at {}  {}",
+            paint(BOLD, text("name")),
+            paint(CYAN, text("gateway")),
+            paint(DIM, format_args!("pid {}", about["pid"]))
+        ));
         out("");
         out(crate::up::overview(&about));
         let empty = Vec::new();
@@ -157,7 +163,8 @@ impl Logs {
         }
         let text = value["text"].as_str().unwrap_or_default();
         let name = value["service"].as_str().unwrap_or_default();
-        let instance = value["instance"].as_u64().filter(|n| *n > 1).map_or_else(String::new, |n| format!(".{n}"));
+        let instance =
+            value["instance"].as_u64().filter(|n| *n > 1).map_or_else(String::new, |n| format!(".{n}"));
         out(format_args!("{} {text}", paint(CYAN, format_args!("{name}{instance} |"))));
     }
 }
@@ -197,8 +204,11 @@ impl Stop {
                 }
             };
             if tokio::time::timeout(STOP_PATIENCE, gone).await.is_err() {
-                return Err(Fault::new(Kind::Timeout, format!("`tombolo up` (pid {}) still runs", client.run.pid))
-                    .hint("a service may have a long `stop_grace`; `tombolo status` shows which"));
+                return Err(Fault::new(
+                    Kind::Timeout,
+                    format!("`tombolo up` (pid {}) still runs", client.run.pid),
+                )
+                .hint("a service may have a long `stop_grace`; `tombolo status` shows which"));
             }
             out("stopped");
             Ok(ExitCode::SUCCESS)
@@ -219,7 +229,8 @@ struct Client {
 impl Client {
     fn find(place: &Path) -> Result<Self, Fault> {
         let absolute = std::path::absolute(place)?;
-        let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute).to_owned() } else { absolute };
+        let folder =
+            if absolute.is_file() { absolute.parent().unwrap_or(&absolute).to_owned() } else { absolute };
         let run = RunFile::read(&folder).ok_or_else(|| {
             Fault::new(Kind::NotFound, format!("no `tombolo up` runs in `{}`", folder.display()))
                 .hint("start one, or name another folder with -C DIR")
@@ -228,15 +239,19 @@ impl Client {
     }
 
     async fn send(&self, method: Method, target: &str) -> Result<Response, Fault> {
-        let origin = Origin { scheme: Scheme::Http, host: self.run.api.ip().to_string(), port: self.run.api.port() };
+        let origin =
+            Origin { scheme: Scheme::Http, host: self.run.api.ip().to_string(), port: self.run.api.port() };
         let gone = |fault: Fault| {
-            Fault::new(Kind::Unavailable, format!("`tombolo up` (pid {}) does not answer", self.run.pid)).because(fault)
+            Fault::new(Kind::Unavailable, format!("`tombolo up` (pid {}) does not answer", self.run.pid))
+                .because(fault)
         };
         let mut connection = Dialer::default().dial(&origin).await.map_err(gone)?;
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
-        *request.uri_mut() = target.parse().map_err(|_| Fault::new(Kind::Invalid, format!("`{target}` is no path")))?;
-        let header = |text: String| HeaderValue::try_from(text).map_err(|_| Fault::new(Kind::Bug, "a header of ours"));
+        *request.uri_mut() =
+            target.parse().map_err(|_| Fault::new(Kind::Invalid, format!("`{target}` is no path")))?;
+        let header =
+            |text: String| HeaderValue::try_from(text).map_err(|_| Fault::new(Kind::Bug, "a header of ours"));
         request.headers_mut().insert(HOST, header(self.run.api.to_string())?);
         request.headers_mut().insert(AUTHORIZATION, header(format!("Bearer {}", self.run.token))?);
         let response = connection.send(request).await.map_err(|error| gone(error.fault))?;
@@ -246,7 +261,8 @@ impl Client {
         let status = response.status();
         let bytes = response.into_body().collect(ANSWER_BYTES_MAX).await?;
         let problem: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let message = problem["error"].as_str().map_or_else(|| format!("the answer is {status}"), str::to_owned);
+        let message =
+            problem["error"].as_str().map_or_else(|| format!("the answer is {status}"), str::to_owned);
         let kind = if status == StatusCode::NOT_FOUND { Kind::NotFound } else { Kind::Refused };
         let fault = Fault::new(kind, message);
         Err(match problem["hint"].as_str() {
@@ -257,6 +273,7 @@ impl Client {
 
     async fn json(&self, method: Method, target: &str) -> Result<serde_json::Value, Fault> {
         let bytes = self.send(method, target).await?.into_body().collect(ANSWER_BYTES_MAX).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Fault::new(Kind::Bug, "the answer is not JSON").because(error))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Fault::new(Kind::Bug, "the answer is not JSON").because(error))
     }
 }

@@ -223,7 +223,10 @@ impl GatewayCommand {
         };
         let access = self.access(&world)?;
         let builder = world.builder(
-            proxy::lookup::Options { ignore_trailing_slash: self.ignore_trailing_slash, ..Default::default() },
+            proxy::lookup::Options {
+                ignore_trailing_slash: self.ignore_trailing_slash,
+                ..Default::default()
+            },
             self.forward_backend_url.clone(),
         );
         let plane = proxy::Plane::new(self.settings()?, builder, access.clone());
@@ -237,7 +240,8 @@ impl GatewayCommand {
         let listeners = world.gateway_listeners(self.address)?;
         let address = listeners.first().map_or(Ok(self.address), std::net::TcpListener::local_addr)?;
         let limits = self.limits();
-        let served = world.workers.serve(&plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
+        let served =
+            world.workers.serve(&plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
         let support = match self.support_listener {
             AddressOrOff::Off => None,
             AddressOrOff::Address(wished) => {
@@ -251,14 +255,25 @@ impl GatewayCommand {
         let scheme = if tls.is_some() { "https" } else { "http" };
         err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));
         if let Some(support) = support {
-            err(format_args!("{} {}", paint(BOLD, "support"), paint(CYAN, format_args!("http://{support}/routes"))));
+            err(format_args!(
+                "{} {}",
+                paint(BOLD, "support"),
+                paint(CYAN, format_args!("http://{support}/routes"))
+            ));
         }
         err(paint(GREEN, format_args!("{} routes serve", plane.table().routes.len())));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-        let ended = crate::serving::until_stopped(&mut reloader, &plane, self.source_poll_timeout, show).await;
+        let ended =
+            crate::serving::until_stopped(&mut reloader, &plane, self.source_poll_timeout, show).await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        err(paint(DIM, format_args!("{ended}: finishing requests under way, at most {}", format_duration(self.drain_timeout))));
+        err(paint(
+            DIM,
+            format_args!(
+                "{ended}: finishing requests under way, at most {}",
+                format_duration(self.drain_timeout)
+            ),
+        ));
         world.announce_shutdown();
         tokio::time::sleep(self.wait_for_healthcheck_interval).await;
         world.drainer.drain();
@@ -277,7 +292,8 @@ impl GatewayCommand {
             return Ok(None);
         }
         let format = if self.access_log_json_enabled { Format::Json } else { Format::Combined };
-        let access = Access { format, strip_query: self.access_log_strip_query, file: self.access_log.clone() };
+        let access =
+            Access { format, strip_query: self.access_log_strip_query, file: self.access_log.clone() };
         world.access_log(&access).map(Some)
     }
 
@@ -323,7 +339,10 @@ impl GatewayCommand {
 
     fn steps(&self) -> Result<Vec<RouteStep>, Fault> {
         let edits = |flag: &str, texts: &[String]| {
-            texts.iter().map(|text| eskip::Edit::parse(text).map_err(|d| in_flag(flag, d))).collect::<Result<Vec<_>, _>>()
+            texts
+                .iter()
+                .map(|text| eskip::Edit::parse(text).map_err(|d| in_flag(flag, d)))
+                .collect::<Result<Vec<_>, _>>()
         };
         let filters = |flag: &str, text: &Option<String>| match text {
             None => Ok(Vec::new()),

@@ -31,7 +31,11 @@ impl Init {
             }
             _ => Fault::new(Kind::Io, format!("`{}` can't be written", path.display())).because(error),
         })?;
-        let place = if self.folder.as_os_str() == "." { String::new() } else { format!(" {}", self.folder.display()) };
+        let place = if self.folder.as_os_str() == "." {
+            String::new()
+        } else {
+            format!(" {}", self.folder.display())
+        };
         out(format_args!("{} {}", paint(GREEN, "wrote"), path.display()));
         out(format_args!("next: {}", paint(BOLD, format_args!("tombolo up{place}"))));
         Ok(ExitCode::SUCCESS)

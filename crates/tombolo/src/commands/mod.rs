@@ -80,7 +80,9 @@ pub(crate) fn single_dashes(arguments: Vec<OsString>) -> Vec<OsString> {
         .into_iter()
         .map(|argument| match argument.to_str() {
             // `-h` and `-V` are clap's own; a negative number is a value.
-            Some(text) if text.len() > 2 && text.starts_with('-') && text.as_bytes()[1].is_ascii_alphabetic() => {
+            Some(text)
+                if text.len() > 2 && text.starts_with('-') && text.as_bytes()[1].is_ascii_alphabetic() =>
+            {
                 OsString::from(format!("-{text}"))
             }
             _ => argument,

@@ -32,7 +32,10 @@ impl Up {
             Some(plan) if !crate::up::has_errors(&told) => plan,
             _ => {
                 if !self.json {
-                    err(format_args!("{} in the manifest, nothing was started", count(&told).unwrap_or_default()));
+                    err(format_args!(
+                        "{} in the manifest, nothing was started",
+                        count(&told).unwrap_or_default()
+                    ));
                 }
                 return Ok(ExitCode::FAILURE);
             }

@@ -2,9 +2,9 @@
 //! file: what services print may be secret, and a page in a browser must not be able to stop them.
 
 use super::house::Wish;
-use control::{Heard, Supervisor};
 use base::{Kind, queue};
 use bytes::Bytes;
+use control::{Heard, Supervisor};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use std::pin::Pin;
@@ -29,7 +29,10 @@ pub(crate) struct Api {
 impl Api {
     async fn answer(&self, request: &http::request::Parts) -> Response {
         let shown = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if !shown.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| same(token, &self.token)) {
+        if !shown
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .is_some_and(|token| same(token, &self.token))
+        {
             return problem(StatusCode::UNAUTHORIZED, "the token of .tombolo/run.json is needed");
         }
         let path: Vec<&str> = request.uri.path().trim_matches('/').split('/').collect();
@@ -54,12 +57,18 @@ impl Api {
     /// `?service=&tail=&follow=true`: lines as NDJSON.
     fn logs(&self, query: &str) -> Response {
         let parameter = |name: &str| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, v)| v)
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, v)| v)
         };
         let services: Vec<String> =
             query.split('&').filter_map(|pair| pair.strip_prefix("service=")).map(str::to_owned).collect();
         let known = self.supervisor.status();
-        if let Some(stranger) = services.iter().find(|name| known.iter().all(|service| service.name != **name)) {
+        if let Some(stranger) =
+            services.iter().find(|name| known.iter().all(|service| service.name != **name))
+        {
             return unknown(stranger, known.iter().map(|service| service.name.as_str()));
         }
         let tail = parameter("tail").and_then(|tail| tail.parse().ok()).unwrap_or(100usize).min(TAIL_MAX);
@@ -94,7 +103,12 @@ impl Api {
             "rebuild" => self.supervisor.restart_with_build(name).await,
             "stop" => self.supervisor.stop(name).await,
             "start" => self.supervisor.start_service(name).await,
-            _ => return problem(StatusCode::NOT_FOUND, "a service can be asked to restart, rebuild, stop or start"),
+            _ => {
+                return problem(
+                    StatusCode::NOT_FOUND,
+                    "a service can be asked to restart, rebuild, stop or start",
+                );
+            }
         };
         match done {
             Ok(()) => json(StatusCode::ACCEPTED, &serde_json::json!({ "service": name, "asked": verb })),
@@ -132,7 +146,8 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Resp
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the services are {}", known.collect::<Vec<_>>().join(", ")),
     };
-    let value = serde_json::json!({ "error": format!("`{name}` is no service that runs here"), "hint": hint });
+    let value =
+        serde_json::json!({ "error": format!("`{name}` is no service that runs here"), "hint": hint });
     json(StatusCode::NOT_FOUND, &value)
 }
 

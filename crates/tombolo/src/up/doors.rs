@@ -34,10 +34,14 @@ impl Doors {
             if self.0.contains_key(&key) {
                 continue;
             }
-            let listeners = wire::bind_each(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), world.workers.count())?;
-            let Some(address) = listeners.first().map(std::net::TcpListener::local_addr).transpose()? else { continue };
+            let listeners =
+                wire::bind_each(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), world.workers.count())?;
+            let Some(address) = listeners.first().map(std::net::TcpListener::local_addr).transpose()? else {
+                continue;
+            };
             let (drainer, drain) = Drainer::new();
-            let served = world.workers.serve(plane, listeners, None, Some(edge.clone()), limits, &drain).await?;
+            let served =
+                world.workers.serve(plane, listeners, None, Some(edge.clone()), limits, &drain).await?;
             self.0.insert(key, Door { address, drainer, served });
         }
         self.0.retain(|(caller, callee), door| {

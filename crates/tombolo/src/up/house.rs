@@ -59,8 +59,11 @@ impl House {
     /// Checks everything, opens all ports, then starts the services. On an error nothing is left running.
     pub(crate) async fn open(plan: Plan, screen: Screen) -> Result<Self, Fault> {
         if let Some(running) = RunFile::read(&plan.folder) {
-            return Err(Fault::new(Kind::Conflict, format!("`tombolo up` runs here already (pid {})", running.pid))
-                .hint("`tombolo status` shows it, `tombolo stop` ends it"));
+            return Err(Fault::new(
+                Kind::Conflict,
+                format!("`tombolo up` runs here already (pid {})", running.pid),
+            )
+            .hint("`tombolo status` shows it, `tombolo stop` ends it"));
         }
         let gateway = &plan.manifest.gateway;
         let tls = match (&gateway.tls_cert, &gateway.tls_key) {
@@ -82,7 +85,7 @@ impl House {
             ignore_trailing_slash: gateway.ignore_trailing_slash,
             ..Default::default()
         };
-        let gateway_plane = Plane::new(settings.clone(), world.builder(options.clone(), None), access.clone());
+        let gateway_plane = Plane::new(settings.clone(), world.builder(options, None), access.clone());
         let calls = Plane::new(settings, world.builder(options, None), access.clone());
 
         // Routes before ports: a mistake in a file must not cost a port.
@@ -105,7 +108,8 @@ impl House {
             api: api_listener.local_addr()?,
             support: support_listener.as_ref().map(TcpListener::local_addr).transpose()?,
         };
-        let served = world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
+        let served =
+            world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
         if let Some(listener) = support_listener {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }
@@ -300,7 +304,8 @@ impl House {
         }
         self.plan = next;
         if changes.rebind || changes.log || changes.limits {
-            self.screen.note("changes of gateway addresses, log and limits take effect with the next `tombolo up`");
+            self.screen
+                .note("changes of gateway addresses, log and limits take effect with the next `tombolo up`");
         }
         self.world.services.declare(self.plan.names());
         if let Err(fault) = set_outside_services(&self.plan, &self.world) {
@@ -423,7 +428,10 @@ fn side_listeners(plan: &Plan, screen: &Screen) -> Result<(TcpListener, Option<T
     let wished = &plan.manifest.gateway;
     let api = match wire::bind(wished.api) {
         Err(fault) if fault.kind == Kind::Conflict && wished.api == usual.api => {
-            screen.note(&format!("{}; the API takes another", name_listener(fault, wished.api, "the API").message));
+            screen.note(&format!(
+                "{}; the API takes another",
+                name_listener(fault, wished.api, "the API").message
+            ));
             wire::bind(SocketAddr::new(wished.api.ip(), 0))?
         }
         bound => bound.map_err(|fault| name_listener(fault, wished.api, "the API"))?,

@@ -19,7 +19,8 @@ pub(crate) fn overview(status: &Value) -> String {
             continue;
         }
         for replica in replicas {
-            let shown = if replicas.len() > 1 { format!("{name}.{}", replica["instance"]) } else { name.to_owned() };
+            let shown =
+                if replicas.len() > 1 { format!("{name}.{}", replica["instance"]) } else { name.to_owned() };
             // Where no process runs the service's own state says more: it waits, or its build failed.
             let state = state(if replica["pid"].is_null() { own } else { text(&replica["state"]) });
             let trouble = replica["trouble"]["message"].as_str().or(replica["health"].as_str());
@@ -31,7 +32,13 @@ pub(crate) fn overview(status: &Value) -> String {
     }
     for service in list(&status["outside"]) {
         let addresses: Vec<_> = list(&service["at"]).iter().map(text).collect();
-        rows.push(row(text(&service["name"]), paint(DIM, "elsewhere"), Some(addresses.join(", ")), [None, None], None));
+        rows.push(row(
+            text(&service["name"]),
+            paint(DIM, "elsewhere"),
+            Some(addresses.join(", ")),
+            [None, None],
+            None,
+        ));
     }
     if rows.is_empty() {
         return paint(DIM, "  no services");
@@ -40,8 +47,15 @@ pub(crate) fn overview(status: &Value) -> String {
     table.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn row(name: &str, state: String, address: Option<String>, numbers: [Option<u64>; 2], detail: Option<String>) -> Vec<String> {
-    let [pid, restarts] = numbers.map(|number| number.filter(|n| *n > 0).map_or_else(String::new, |n| n.to_string()));
+fn row(
+    name: &str,
+    state: String,
+    address: Option<String>,
+    numbers: [Option<u64>; 2],
+    detail: Option<String>,
+) -> Vec<String> {
+    let [pid, restarts] =
+        numbers.map(|number| number.filter(|n| *n > 0).map_or_else(String::new, |n| n.to_string()));
     let address = address.map_or_else(String::new, |address| paint(CYAN, address));
     vec![paint(BOLD, name), state, address, pid, restarts, detail.unwrap_or_default()]
 }

@@ -67,7 +67,9 @@ impl Plan {
     /// The manifest's name for people: its own, or its folder's.
     pub(crate) fn name(&self) -> String {
         self.manifest.name.clone().unwrap_or_else(|| {
-            self.folder.file_name().map_or_else(|| "tombolo".to_owned(), |name| name.to_string_lossy().into_owned())
+            self.folder
+                .file_name()
+                .map_or_else(|| "tombolo".to_owned(), |name| name.to_string_lossy().into_owned())
         })
     }
 
@@ -80,7 +82,9 @@ impl Plan {
             .iter()
             .enumerate()
             .map(|(at, entry)| match entry {
-                RoutesEntry::Inline { text, .. } => RouteSource::Text(Source::new(self.inline_name(at), text.as_str())),
+                RoutesEntry::Inline { text, .. } => {
+                    RouteSource::Text(Source::new(self.inline_name(at), text.as_str()))
+                }
                 RoutesEntry::File { path, .. } => RouteSource::File(shown(&self.folder.join(path))),
             })
             .collect()
@@ -124,7 +128,10 @@ impl Plan {
         let mut routes = Vec::new();
         let mut diagnostics = Vec::new();
         for service in &self.manifest.services {
-            let text = Source::new(format!("{} (filters of {})", self.source.name, service.name), service.filters.as_str());
+            let text = Source::new(
+                format!("{} (filters of {})", self.source.name, service.name),
+                service.filters.as_str(),
+            );
             let place = |bytes: Span| self.manifest.place_of(&service.filters_span, bytes);
             let mut filters = match eskip::parse_filters(&text) {
                 Ok(filters) => filters,
@@ -145,7 +152,11 @@ impl Plan {
             let host = format!("^{}$", service.name);
             let route = Route {
                 id: format!("to_{}", service.name.replace('-', "_")),
-                predicates: vec![Call { name: "Host".into(), args: vec![Arg::Text(host)], ..Call::default() }],
+                predicates: vec![Call {
+                    name: "Host".into(),
+                    args: vec![Arg::Text(host)],
+                    ..Call::default()
+                }],
                 filters,
                 backend: Backend::Network(format!("service://{}", service.name)),
                 span: service.span.clone(),
@@ -180,7 +191,8 @@ impl Plan {
         }
         for service in &self.manifest.services {
             if let ServiceSource::Run(command) = &service.source {
-                paths.extend(command.watch.iter().chain(&command.env_file).map(|path| self.folder.join(path)));
+                paths
+                    .extend(command.watch.iter().chain(&command.env_file).map(|path| self.folder.join(path)));
             }
         }
         paths
@@ -203,19 +215,27 @@ impl Plan {
                 && !self.folder.join(path).is_file()
             {
                 missing.push(
-                    Diagnostic::error("missing_file", format!("routes file `{}` is not there", path.display()))
-                        .at(&self.source, span.clone())
-                        .hint(format!("paths begin at `{}`", self.folder.display())),
+                    Diagnostic::error(
+                        "missing_file",
+                        format!("routes file `{}` is not there", path.display()),
+                    )
+                    .at(&self.source, span.clone())
+                    .hint(format!("paths begin at `{}`", self.folder.display())),
                 );
             }
         }
         for service in &self.manifest.services {
             let ServiceSource::Run(command) = &service.source else { continue };
-            let named = command.env_file.iter().map(|file| ("env_file", file, self.folder.join(file).is_file()));
+            let named =
+                command.env_file.iter().map(|file| ("env_file", file, self.folder.join(file).is_file()));
             let dir = command.dir.iter().map(|dir| ("dir", dir, self.folder.join(dir).is_dir()));
             for (key, path, there) in named.chain(dir) {
                 if !there {
-                    let message = format!("`{key}` of service `{}` names `{}`, which is not there", service.name, path.display());
+                    let message = format!(
+                        "`{key}` of service `{}` names `{}`, which is not there",
+                        service.name,
+                        path.display()
+                    );
                     missing.push(
                         Diagnostic::error("missing_file", message)
                             .at(&self.source, service.span.clone())

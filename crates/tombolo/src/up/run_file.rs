@@ -44,7 +44,8 @@ impl RunFile {
             }
             // A new file, so that the mode holds from its first byte on.
             let _ = std::fs::remove_file(&path);
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(serde_json::to_string(self)?.as_bytes())
         };
         write().map_err(|error: std::io::Error| {

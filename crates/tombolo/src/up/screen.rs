@@ -123,8 +123,12 @@ impl Screen {
         let name = if event.service.is_empty() { "tombolo" } else { &event.service };
         let say = |text: String| err(format_args!("{} {text}", self.prefix(name, event.instance)));
         match &event.what {
-            What::BuildStarted { command, .. } => say(paint(DIM, format_args!("building: {}", shell(command)))),
-            What::BuildFinished { ok: true, took_ms, .. } => say(paint(DIM, format_args!("built in {}", seconds(*took_ms)))),
+            What::BuildStarted { command, .. } => {
+                say(paint(DIM, format_args!("building: {}", shell(command))));
+            }
+            What::BuildFinished { ok: true, took_ms, .. } => {
+                say(paint(DIM, format_args!("built in {}", seconds(*took_ms))));
+            }
             What::BuildFinished { trouble, last_lines, .. } => {
                 self.last_lines(name, event.instance, last_lines);
                 say(paint(RED, "the build failed"));
@@ -132,32 +136,41 @@ impl Screen {
                     self.trouble(name, event.instance, trouble);
                 }
             }
-            What::Started { .. } | What::Stopping => {}
+            What::Started { .. } | What::Stopping | What::Exited { asked: true, .. } => {}
             What::Healthy { took_ms, port } => {
                 say(format!("{} on port {port} after {}", paint(GREEN, "healthy"), seconds(*took_ms)));
             }
             What::Unhealthy(trouble) | What::Failed(trouble) | What::Trouble(trouble) => {
                 self.trouble(name, event.instance, trouble);
             }
-            What::Exited { asked: true, .. } => {}
             What::Exited { trouble, .. } => self.trouble(name, event.instance, trouble),
             What::Restarting { after_ms, restarts } => {
                 say(paint(YELLOW, format_args!("restart {restarts} in {}", seconds(*after_ms))));
             }
             What::CrashLooped { trouble, restarts, last_lines } => {
                 self.last_lines(name, event.instance, last_lines);
-                say(paint(RED.bold(), format_args!("crash-looping: ended again after {restarts} restarts, left ended")));
+                say(paint(
+                    RED.bold(),
+                    format_args!("crash-looping: ended again after {restarts} restarts, left ended"),
+                ));
                 self.trouble(name, event.instance, trouble);
                 say(format!("{}: fix it and run `tombolo restart {name}`", paint(CYAN.bold(), "hint")));
             }
             What::Done { success } => {
-                say(if *success { paint(DIM, "done") } else { paint(RED, "ended with a failure, left ended") });
+                say(if *success {
+                    paint(DIM, "done")
+                } else {
+                    paint(RED, "ended with a failure, left ended")
+                });
             }
             What::Stopped { killed: true } => say(paint(YELLOW, "did not end in time and was killed")),
             What::Stopped { killed: false } => say(paint(DIM, "stopped")),
             What::Stuck { pid } => {
                 let pid = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
-                say(paint(RED, format_args!("its process{pid} does not end even when killed: it is stuck in the kernel")));
+                say(paint(
+                    RED,
+                    format_args!("its process{pid} does not end even when killed: it is stuck in the kernel"),
+                ));
             }
         }
     }
@@ -165,10 +178,16 @@ impl Screen {
     /// Shows the table once all services have come to rest.
     pub(crate) fn settled(&mut self, services: &[ServiceStatus], plan: &Plan, addresses: Addresses) {
         let moving = |service: &ServiceStatus| {
-            service.rolling || matches!(service.state, State::Waiting | State::Building | State::Starting | State::Stopping)
+            service.rolling
+                || matches!(
+                    service.state,
+                    State::Waiting | State::Building | State::Starting | State::Stopping
+                )
         };
-        let stuck = |service: &ServiceStatus| service.state == State::Waiting && !service.waiting_for.is_empty();
-        let wanted = plan.manifest.services.iter().filter(|s| matches!(s.source, ServiceSource::Run(_))).count();
+        let stuck =
+            |service: &ServiceStatus| service.state == State::Waiting && !service.waiting_for.is_empty();
+        let wanted =
+            plan.manifest.services.iter().filter(|s| matches!(s.source, ServiceSource::Run(_))).count();
         // Who waits for a service that has failed for good is at rest as well.
         let failed = services.iter().any(|service| {
             matches!(service.state, State::BuildFailed | State::Failed | State::CrashLooped | State::Stopped)
@@ -190,7 +209,10 @@ impl Screen {
             err(format_args!("  routes   {}", paint(CYAN, format_args!("http://{support}/routes"))));
             err(format_args!("  metrics  {}", paint(CYAN, format_args!("http://{support}/metrics"))));
         }
-        err(paint(DIM, "  Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal"));
+        err(paint(
+            DIM,
+            "  Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal",
+        ));
         err("");
     }
 
