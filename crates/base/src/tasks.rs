@@ -1,7 +1,7 @@
 //! Anything long-lived is a task with a name, a parent and a policy for errors. Stopping is asking the
 //! scope to stop and waiting until the deadline; what has not ended by then is cut off and named.
 
-use crate::{Clock, Fault};
+use crate::{Clock, Fault, Kind};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -100,6 +100,23 @@ impl Scope {
         running.push((name, handle));
     }
 
+    /// Starts a task that can't begin anew: `policy` is [`OnError::Report`] or [`OnError::Stop`].
+    pub fn spawn_once<R>(&self, name: impl Into<String>, policy: OnError, run: R)
+    where
+        R: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let mut run = Some(run);
+        self.spawn(name, policy, move || {
+            let run = run.take();
+            async move {
+                match run {
+                    Some(run) => run.await,
+                    None => Err(Fault::new(Kind::Bug, "this task runs once")),
+                }
+            }
+        });
+    }
+
     /// Waits until the scope is asked to stop; at once if it was already.
     pub async fn stopping(&self) {
         let mut stop = self.stop.subscribe();
@@ -167,7 +184,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, UnixTime};
+    use crate::UnixTime;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn scope() -> (Scope, crate::ClockHand, Arc<Mutex<Vec<TaskEnd>>>) {

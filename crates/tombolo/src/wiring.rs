@@ -1,7 +1,7 @@
 //! Where the parts of Tombolo meet: the clock, chance, metrics and access log that all share, what planes are
 //! built from, and the threads that carry requests. `gateway` and `up` both start here.
 
-use base::{Chance, Clock, Fault, Kind};
+use base::{Chance, Clock, Fault, Kind, OnError, Scope};
 use proxy::lookup::Options;
 use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Lasting, Plane, Services, Support, Workers};
@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) drainer: Drainer,
     pub(crate) drain: Drain,
     pub(crate) workers: Workers,
+    /// Everything long-lived beside the workers, by name.
+    pub(crate) scope: Scope,
     shutdown: Arc<AtomicBool>,
 }
 
@@ -52,6 +54,10 @@ impl World {
         let (drainer, drain) = Drainer::new();
         Ok(Self {
             lasting: Lasting::new(clock.clone()),
+            scope: Scope::new(clock.clone(), |end| {
+                let fault = Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error));
+                crate::term::fault(&fault);
+            }),
             clock,
             chance: Chance::from_entropy(),
             services: Arc::default(),
@@ -118,7 +124,8 @@ impl World {
     pub(crate) fn serve_support(&self, listener: TcpListener, planes: Vec<Arc<Plane>>) -> Result<(), Fault> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let support = Support::new(planes);
-        tokio::spawn(wire::serve(listener, None, None, Limits::default(), support, self.drain.clone()));
+        let serve = wire::serve(listener, None, None, Limits::default(), support, self.drain.clone());
+        self.scope.spawn_once("support", OnError::Report, serve);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::run_file::RunFile;
 use super::screen::Screen;
 use crate::serving::{FileWatch, Reloader, Signal, Signals};
 use crate::wiring::{Access, World, name_listener};
-use base::{Diagnostic, Fault, Kind, queue};
+use base::{Diagnostic, Fault, Kind, OnError, queue};
 use control::{Heard, Setup, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
 use proxy::{Plane, Served, Settings};
@@ -132,7 +132,8 @@ impl House {
             wishes: wishes_sender,
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
-        tokio::spawn(wire::serve(listener, None, None, Limits::default(), api, world.drain.clone()));
+        let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());
+        world.scope.spawn_once("api", OnError::Report, serve);
 
         let mut house = Self {
             plan,
@@ -362,7 +363,7 @@ impl House {
         let mut endpoints = self.supervisor.endpoints();
         let (services, lasting, clock) =
             (self.world.services.clone(), self.world.lasting.clone(), self.world.clock.clone());
-        tokio::spawn(async move {
+        self.world.scope.spawn_once("endpoints", OnError::Report, async move {
             loop {
                 let now = endpoints.borrow_and_update().clone();
                 for (name, addresses) in &*now {
@@ -371,7 +372,7 @@ impl House {
                     let _ = services.set(name, &addresses, &lasting, &clock);
                 }
                 if endpoints.changed().await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
         });
