@@ -10,6 +10,7 @@ use base::{Chance, Clock, Diagnostic, Severity, Source, UnixTime};
 use eskip::{Algorithm, Backend};
 use rules::Algorithm as Balance;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A route that serves.
@@ -76,6 +77,8 @@ pub struct Builder {
     pub predicates: PredicateEnv,
     /// How paths are looked up.
     pub lookup: lookup::Options,
+    /// Where relative file names in filters begin; empty for the current folder.
+    pub folder: PathBuf,
     /// Where `<forward>` goes; without it such routes are invalid.
     pub forward: Option<String>,
 }
@@ -149,6 +152,7 @@ impl Builder {
             route: id.clone(),
             place: 0,
             lasting: self.lasting.clone(),
+            folder: self.folder.clone(),
         };
         let chain = Chain::build(filters, &env)?;
         let target = self.target(&route.backend).map_err(|refusal| refusal.at(route.backend_span.clone()))?;

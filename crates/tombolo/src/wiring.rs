@@ -7,7 +7,7 @@ use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Lasting, Plane, Services, Support, Workers};
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use telemetry::access::{AccessLog, Format, Target};
@@ -69,8 +69,8 @@ impl World {
         })
     }
 
-    /// What routes are built with.
-    pub(crate) fn builder(&self, lookup: Options, forward: Option<String>) -> Builder {
+    /// What routes are built with. Relative file names in filters begin at `folder`.
+    pub(crate) fn builder(&self, lookup: Options, folder: &Path, forward: Option<String>) -> Builder {
         Builder {
             clock: self.clock.clone(),
             chance: self.chance.clone(),
@@ -79,6 +79,7 @@ impl World {
             metrics: self.metrics.clone(),
             predicates: PredicateEnv::new(self.shutdown.clone()),
             lookup,
+            folder: folder.to_owned(),
             forward,
         }
     }

@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use std::path::Path;
 use std::sync::Arc;
 
 /// The realm if the route names none (Skipper's).
@@ -40,9 +39,10 @@ struct BasicAuth {
 
 fn basic_auth(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
     let file = args.text("file")?;
-    let passwords = Passwords::read(Path::new(file))
+    let path = env.folder.join(file);
+    let passwords = Passwords::read(&path)
         .map_err(|error| args.refuse("file", &format!("`{file}` can't be read: {error}")))?;
-    let passwords = env.lasting.get(&format!("htpasswd {file}"), || passwords);
+    let passwords = env.lasting.get(&format!("htpasswd {}", path.display()), || passwords);
     let realm = args.optional(|args| args.text("realm"))?.unwrap_or(REALM);
     let quoted = realm.replace('\\', "\\\\").replace('"', "\\\"");
     let challenge = value(&format!("Basic realm=\"{quoted}\"")).map_err(|why| args.refuse("realm", &why))?;

@@ -29,6 +29,7 @@ use crate::exchange::Exchange;
 use base::{Chance, Clock};
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -105,6 +106,8 @@ pub struct FilterEnv {
     pub place: usize,
     /// State that survives a reload.
     pub lasting: Arc<crate::lasting::Lasting>,
+    /// Where relative file names begin; empty for the current folder.
+    pub folder: PathBuf,
 }
 
 /// A filter that was built.

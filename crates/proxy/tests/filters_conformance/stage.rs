@@ -23,6 +23,7 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let (clock, hand) = Clock::by_hand(UnixTime::default());
         let env = FilterEnv {
+            folder: std::path::PathBuf::new(),
             clock: clock.clone(),
             chance: Chance::seeded(7),
             route: "r".into(),

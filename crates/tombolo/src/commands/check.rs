@@ -60,7 +60,7 @@ async fn routes(plan: &Plan) -> Result<(usize, Vec<Diagnostic>), Fault> {
         ignore_trailing_slash: plan.manifest.gateway.ignore_trailing_slash,
         ..Default::default()
     };
-    let plane = Plane::new(Settings::default(), world.builder(options, None), None);
+    let plane = Plane::new(Settings::default(), world.builder(options, &plan.folder, None), None);
     let mut reloader = Reloader::new(plan.sources(), Vec::new(), false);
     let mut told = reloader.reload(&plane).await.diagnostics;
     plan.place(&mut told);

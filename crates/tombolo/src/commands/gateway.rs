@@ -10,7 +10,7 @@ use http::StatusCode;
 use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
 use proxy::{RouteSource, RouteStep, Settings};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use telemetry::access::Format;
@@ -227,6 +227,7 @@ impl GatewayCommand {
                 ignore_trailing_slash: self.ignore_trailing_slash,
                 ..Default::default()
             },
+            Path::new(""),
             self.forward_backend_url.clone(),
         );
         let plane = proxy::Plane::new(self.settings()?, builder, access.clone());

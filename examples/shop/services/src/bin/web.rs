@@ -92,9 +92,10 @@ async fn style() -> ([(HeaderName, &'static str); 1], &'static str) {
     ([(CONTENT_TYPE, "text/css; charset=utf-8")], shop::page::STYLE)
 }
 
-async fn login(Form(Login { name }): Form<Login>) -> (Back, [(HeaderName, String); 1]) {
+async fn login(Form(Login { name }): Form<Login>) -> (StatusCode, [(HeaderName, String); 2]) {
     let cookie = format!("user={name}; Path=/; HttpOnly; SameSite=Lax");
-    (back(None), [(SET_COOKIE, cookie)])
+    let (status, [location]) = back(None);
+    (status, [location, (SET_COOKIE, cookie)])
 }
 
 async fn add(
