@@ -5,6 +5,7 @@ use crate::backend::{Endpoint, Services, Upstream};
 use crate::filters::{Chain, FilterEnv};
 use crate::lookup::{self, Entry, Lookup};
 use crate::predicates::PredicateEnv;
+use crate::question::Question;
 use crate::{Lasting, Refusal};
 use base::{Chance, Clock, Diagnostic, Severity, Source, UnixTime};
 use eskip::{Algorithm, Backend};
@@ -96,6 +97,11 @@ impl Definitions {
 }
 
 impl Table {
+    /// Why a request takes the route it takes.
+    pub fn explain(&self, question: &Question<'_>) -> lookup::Explanation {
+        self.lookup.explain(question)
+    }
+
     /// No routes.
     pub fn empty(builder: &Builder) -> Self {
         builder.build(&Definitions::default())

@@ -85,7 +85,8 @@ impl House {
             ignore_trailing_slash: gateway.ignore_trailing_slash,
             ..Default::default()
         };
-        let gateway_plane = Plane::new(settings.clone(), world.builder(options, &plan.folder, None), access.clone());
+        let gateway_plane =
+            Plane::new(settings.clone(), world.builder(options, &plan.folder, None), access.clone());
         let calls = Plane::new(settings, world.builder(options, &plan.folder, None), access.clone());
 
         // Routes before ports: a mistake in a file must not cost a port.
