@@ -3,17 +3,6 @@
 use crate::Manifest;
 use base::Source;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-
-/// A generated file is committed; a stale one is rewritten here, and the test fails once.
-fn committed(path: &str, text: &str) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
-    if std::fs::read_to_string(&file).ok().as_deref() != Some(text) {
-        std::fs::create_dir_all(file.parent().expect("it stands in a folder")).unwrap();
-        std::fs::write(&file, text).unwrap();
-        panic!("{path} was stale and is written anew: look at it and commit it");
-    }
-}
 
 fn said(text: &str) -> String {
     let (_, diagnostics) = crate::read(&Source::new("tombolo.yaml", text));
@@ -21,14 +10,14 @@ fn said(text: &str) -> String {
 }
 
 #[test]
-fn the_schema_is_committed() {
+fn the_schema_is_testkit::check_generated() {
     let text = serde_json::to_string_pretty(&sorted(&crate::schema())).unwrap();
-    committed("docs/tombolo.schema.json", &format!("{text}\n"));
+    testkit::check_generated("docs/tombolo.schema.json", &format!("{text}\n"));
 }
 
 #[test]
-fn the_reference_page_is_committed() {
-    committed("docs/reference/manifest.md", &crate::reference());
+fn the_reference_page_is_testkit::check_generated() {
+    testkit::check_generated("docs/reference/manifest.md", &crate::reference());
 }
 
 /// Keys in one order, whatever features of `serde_json` the build turns on.

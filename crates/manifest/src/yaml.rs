@@ -400,7 +400,11 @@ impl<'a> Builder<'a> {
             if let Some(at) = first.get(&entry.key).copied() {
                 let line = self.source.position(at).0;
                 let begin = entry.key_span.end + 1;
-                self.dropped.push(begin..entry.value.span.end.max(begin));
+                // An anchor or a tag without a value is in no node, but may be a value without its quotes.
+                let rest = self.source.text.get(begin..).unwrap_or_default();
+                let bare = begin + rest.find(['\n', ',', '}']).unwrap_or(rest.len());
+                let end = if entry.value.is_null() { bare } else { entry.value.span.end };
+                self.dropped.push(begin..end.max(begin));
                 // In a variable that was written with `=` the value follows.
                 let name = entry.key.split('=').next().unwrap_or_default();
                 self.diagnostics.push(

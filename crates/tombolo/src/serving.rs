@@ -86,12 +86,12 @@ impl Reloader {
 
 /// Serves until a signal says stop; the name of the signal is the answer.
 pub(crate) async fn until_stopped(
+    signals: &mut Signals,
     reloader: &mut Reloader,
     plane: &Arc<Plane>,
     poll: Duration,
     show: impl Fn(&Told),
 ) -> &'static str {
-    let mut signals = Signals::new();
     let mut watch = FileWatch::new(&reloader.files());
     let urls = reloader.sources.has_urls();
     let mut ticks = tokio::time::interval(poll.max(Duration::from_millis(100)));
@@ -117,7 +117,8 @@ pub(crate) enum Signal {
     Reload,
 }
 
-/// SIGINT, SIGTERM and SIGHUP as they come.
+/// SIGINT, SIGTERM and SIGHUP as they come. Made before anything is served: until then a signal ends the
+/// process on the spot.
 pub(crate) struct Signals {
     interrupt: Option<tokio::signal::unix::Signal>,
     terminate: Option<tokio::signal::unix::Signal>,

@@ -1,7 +1,7 @@
 //! `tombolo gateway`: the gateway alone, as it runs in production, with the flags of Skipper that people use
 //! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
 
-use crate::serving::{Reloader, Told};
+use crate::serving::{Reloader, Signals, Told};
 use crate::term::{BOLD, CYAN, DIM, GREEN, err, paint};
 use crate::wiring::{Access, World};
 use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
@@ -216,6 +216,7 @@ impl GatewayCommand {
     }
 
     async fn serve(&self) -> Result<ExitCode, Fault> {
+        let mut signals = Signals::new();
         let world = World::new(self.workers)?;
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(chain), Some(key)) => Some(ServerTls::from_files(chain, key)?),
@@ -265,8 +266,14 @@ impl GatewayCommand {
         err(paint(GREEN, format_args!("{} routes serve", plane.table().routes.len())));
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-        let ended =
-            crate::serving::until_stopped(&mut reloader, &plane, self.source_poll_timeout, show).await;
+        let ended = crate::serving::until_stopped(
+            &mut signals,
+            &mut reloader,
+            &plane,
+            self.source_poll_timeout,
+            show,
+        )
+        .await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         err(paint(
             DIM,

@@ -96,8 +96,8 @@ fn parse(sources: &[Source]) -> (Definitions, Vec<Error>) {
 }
 
 /// Builds a table that serves nobody. Every service that a route names counts as known: which there are is
-/// for the manifest to say (`tombolo check`).
-fn build(definitions: &Definitions, ignore_trailing_slash: bool) -> Result<Table, Fault> {
+/// for the manifest to say (`tombolo check`). Files that filters name lie beside the first file of routes.
+fn build(definitions: &Definitions, files: &[PathBuf], ignore_trailing_slash: bool) -> Result<Table, Fault> {
     let world = World::new(Some(1))?;
     let named = definitions.routes.iter().flat_map(|(route, _)| match &route.backend {
         Backend::Network(address) => vec![address.as_str()],
@@ -107,7 +107,7 @@ fn build(definitions: &Definitions, ignore_trailing_slash: bool) -> Result<Table
     let services: Vec<_> = named.filter_map(|address| address.strip_prefix("service://")).collect();
     world.services.declare(services.iter().map(|name| name.trim_end_matches('/')));
     let options = Options { ignore_trailing_slash, ..Options::default() };
-    let folder = Path::new("");
+    let folder = files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""));
     // `<forward>` needs an address only when it serves.
     Ok(world.builder(options, folder, Some("http://forward.invalid".to_owned())).build(definitions))
 }

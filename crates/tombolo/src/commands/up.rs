@@ -1,5 +1,6 @@
 //! `tombolo up`: the command line of it; the work is in `crate::up`.
 
+use crate::serving::Signals;
 use crate::term::{count, err};
 use crate::up::{House, Screen, read_manifest};
 use base::Fault;
@@ -42,8 +43,9 @@ impl Up {
         };
         let runtime = crate::wiring::runtime()?;
         runtime.block_on(async {
+            let signals = Signals::new();
             let house = House::open(plan, screen).await?;
-            house.run().await
+            house.run(signals).await
         })?;
         Ok(ExitCode::SUCCESS)
     }

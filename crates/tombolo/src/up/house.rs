@@ -9,7 +9,7 @@ use super::screen::Screen;
 use crate::serving::{FileWatch, Reloader, Signal, Signals};
 use crate::wiring::{Access, World, name_listener};
 use base::{Diagnostic, Fault, Kind, OnError, queue};
-use control::{Heard, Setup, Supervisor, Wanted};
+use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
 use proxy::{Plane, Served, Settings};
 use std::collections::BTreeSet;
@@ -43,7 +43,15 @@ pub(crate) struct House {
     run_file: RunFile,
     about: Arc<Mutex<serde_json::Value>>,
     wishes: queue::Receiver<Wish>,
+    /// What happens to services, and what they print, from the first start on.
+    heard: Heard,
     screen: Screen,
+}
+
+/// Who listens to the supervisor.
+struct Heard {
+    events: Subscriber<Event>,
+    lines: Subscriber<Arc<Line>>,
 }
 
 /// What is open where.
@@ -121,6 +129,7 @@ impl House {
             dir: plan.folder.clone(),
             guard: Some(guard_command()?),
         });
+        let heard = Heard { events: supervisor.events(), lines: supervisor.lines() };
         let token = format!("{:016x}{:016x}", random_bits(), random_bits());
         let run_file = RunFile { pid: std::process::id(), api: addresses.api, token };
         run_file.write(&plan.folder)?;
@@ -150,6 +159,7 @@ impl House {
             run_file,
             about,
             wishes,
+            heard,
             screen,
         };
         house.follow_endpoints();
@@ -163,11 +173,8 @@ impl House {
     }
 
     /// Runs until somebody says stop.
-    pub(crate) async fn run(mut self) -> Result<(), Fault> {
-        let mut signals = Signals::new();
+    pub(crate) async fn run(mut self, mut signals: Signals) -> Result<(), Fault> {
         let mut watch = FileWatch::new(&self.plan.watched());
-        let mut events = self.supervisor.events();
-        let mut lines = self.supervisor.lines();
         let mut status = self.supervisor.watch_status();
         let now = self.supervisor.status();
         self.screen.settled(&now, &self.plan, self.addresses);
@@ -189,14 +196,14 @@ impl House {
                     self.changed(&changed).await;
                     watch.set(&self.plan.watched());
                 }
-                event = events.next() => match event {
-                    Some(Heard::Item(event)) => self.screen.event(&event),
-                    Some(Heard::Missed(_)) => {}
+                event = self.heard.events.next() => match event {
+                    Some(Said::Item(event)) => self.screen.event(&event),
+                    Some(Said::Missed(_)) => {}
                     None => break "the supervisor ended",
                 },
-                line = lines.next() => match line {
-                    Some(Heard::Item(line)) => self.screen.line(&line),
-                    Some(Heard::Missed(missed)) => self.screen.missed(missed),
+                line = self.heard.lines.next() => match line {
+                    Some(Said::Item(line)) => self.screen.line(&line),
+                    Some(Said::Missed(missed)) => self.screen.missed(missed),
                     None => break "the supervisor ended",
                 },
                 _ = status.changed() => {
@@ -206,25 +213,22 @@ impl House {
             }
         };
         self.screen.stopping(reason);
-        self.close_watched(&mut signals, &mut events, &mut lines).await;
+        self.close_watched(&mut signals).await;
         Ok(())
     }
 
     /// Stops everything while people watch; a second signal makes it quick.
-    async fn close_watched(
-        mut self,
-        signals: &mut Signals,
-        events: &mut control::Subscriber<control::Event>,
-        lines: &mut control::Subscriber<Arc<control::Line>>,
-    ) {
+    async fn close_watched(mut self, signals: &mut Signals) {
+        let mut heard = Heard { events: self.supervisor.events(), lines: self.supervisor.lines() };
+        std::mem::swap(&mut heard, &mut self.heard);
         let supervisor = self.supervisor.clone();
         let mut screen = std::mem::replace(&mut self.screen, Screen::quiet());
         let mut closing = std::pin::pin!(self.close());
         loop {
             tokio::select! {
                 biased;
-                Some(Heard::Item(event)) = events.next() => screen.event(&event),
-                Some(Heard::Item(line)) = lines.next() => screen.line(&line),
+                Some(Said::Item(event)) = heard.events.next() => screen.event(&event),
+                Some(Said::Item(line)) = heard.lines.next() => screen.line(&line),
                 ended = &mut closing => {
                     screen.stopped(&ended);
                     return;

@@ -39,7 +39,7 @@ impl Check {
             }
         }
         let mut told = super::diagnostics(errors);
-        let table = super::build(&definitions, self.ignore_trailing_slash)?;
+        let table = super::build(&definitions, &self.files, self.ignore_trailing_slash)?;
         told.extend(super::invalid(&table).cloned());
         if self.json {
             let reports: Vec<_> = told.iter().map(Diagnostic::report).collect();

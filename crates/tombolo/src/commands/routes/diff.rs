@@ -40,7 +40,7 @@ impl Diff {
             match eskip::parse(&super::read(file)?).into_result() {
                 // Of two routes with one id the later serves.
                 Ok(routes) => {
-                    sides.push(routes.into_iter().map(|r| (r.id.clone(), r)).collect::<BTreeMap<_, _>>())
+                    sides.push(routes.into_iter().map(|r| (r.id.clone(), r)).collect::<BTreeMap<_, _>>());
                 }
                 Err(errors) => told.extend(errors.diagnostics()),
             }

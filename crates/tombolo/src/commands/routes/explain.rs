@@ -80,7 +80,7 @@ impl Explain {
         }
         let (definitions, errors) = super::parse(&super::read_all(&self.files)?);
         let mut told = super::diagnostics(errors);
-        let table = super::build(&definitions, self.ignore_trailing_slash)?;
+        let table = super::build(&definitions, &self.files, self.ignore_trailing_slash)?;
         told.extend(super::invalid(&table).cloned());
         if !told.is_empty() {
             crate::term::diagnostics(&told);
