@@ -73,7 +73,9 @@ pub(crate) fn count(diagnostics: &[Diagnostic]) -> Option<String> {
 pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(head.iter().map(|name| Cell::new(paint(DIM, name))));
+    table.set_header(
+        head.iter().map(|name| if name.is_empty() { Cell::new("") } else { Cell::new(paint(DIM, name)) }),
+    );
     table.add_rows(rows);
     // The first column stands at the margin.
     let text = table.to_string();
