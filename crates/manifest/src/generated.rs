@@ -10,13 +10,13 @@ fn said(text: &str) -> String {
 }
 
 #[test]
-fn the_schema_is_testkit::check_generated() {
+fn the_schema_is_committed() {
     let text = serde_json::to_string_pretty(&sorted(&crate::schema())).unwrap();
     testkit::check_generated("docs/tombolo.schema.json", &format!("{text}\n"));
 }
 
 #[test]
-fn the_reference_page_is_testkit::check_generated() {
+fn the_reference_page_is_committed() {
     testkit::check_generated("docs/reference/manifest.md", &crate::reference());
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Entry {
 /// A file that was read.
 pub(crate) struct Tree {
     pub(crate) root: Node,
-    /// Places of what was refused and is not in the tree.
+    /// Places of what is in no node: what was refused, and names of anchors.
     pub(crate) dropped: Vec<Span>,
 }
 
@@ -276,6 +276,7 @@ impl<'a> Builder<'a> {
             Event::SequenceEnd | Event::MappingEnd => self.end(&span),
             Event::Anchor(id, name) => {
                 self.names.insert(id, name.into_owned());
+                self.dropped.push(span);
                 Ok(())
             }
             Event::Alias(id) => {
@@ -324,15 +325,16 @@ impl<'a> Builder<'a> {
     fn end(&mut self, end: &Span) -> Result<(), Fatal> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let start = open.span.start;
+        let sign = start + self.source.text[start..].chars().next().map_or(0, char::len_utf8);
         let (value, first) = match open.items {
-            Items::List(items) => (Value::List(items), start + 1),
+            Items::List(items) => (Value::List(items), sign),
             // `{{ name }}` of a template is meant as a text, so nothing is said of its parts.
             Items::Map { refused: true, .. } if open.flow => {
                 self.dropped.push(start..end.end);
                 (Value::Refused, start)
             }
             Items::Map { entries, .. } => {
-                let first = entries.first().map_or(start + 1, |entry| entry.key_span.end);
+                let first = entries.first().map_or(sign, |entry| entry.key_span.end);
                 (Value::Map(self.settle(entries)), first)
             }
         };

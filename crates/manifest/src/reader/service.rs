@@ -138,19 +138,15 @@ impl Reader {
     pub(crate) fn hide_variables(&mut self, node: &Node) {
         let Value::Map(entries) = &node.value else { return self.hide(node) };
         for entry in entries {
-            // Between key and value may stand a tag or an anchor.
-            let begin = (entry.key_span.end + 1).min(self.source.text.len());
-            if entry.value.is_null() {
-                let rest = self.source.text.get(begin..).unwrap_or_default();
-                let length = rest.find(['\n', ',', '}']).unwrap_or(rest.len());
-                self.secrets.push(begin..begin + length);
-                continue;
-            }
-            // A value that an alias brings in stands elsewhere.
+            // Between key and value may stand a tag. A value that an alias brings in stands elsewhere, and
+            // nothing stands where its key does.
+            let begin = entry.key_span.end + 1;
             if entry.value.span.start >= begin {
                 self.secrets.push(begin..entry.value.span.end);
             }
-            self.hide(&entry.value);
+            if entry.value.span != entry.key_span {
+                self.hide(&entry.value);
+            }
         }
     }
 

@@ -272,7 +272,17 @@ mod tests {
     fn a_stranger_sees_products_but_no_buttons() {
         let rope =
             Product { sku: name("rope"), name: "Rope".into(), price_cents: 1495, stock: 3, rating: None };
-        check(&Page { products: Some(vec![rope]), ..Page::default() }, &expect![[""]]);
+        check(
+            &Page { products: Some(vec![rope]), ..Page::default() },
+            &expect![[r#"
+            <section>
+            <h2>Products</h2>
+            <ul class="products">
+            <li><h3>Rope</h3><p>14.95 € <small>3 left</small></p></li>
+            </ul>
+            </section>
+        "#]],
+        );
     }
 
     #[test]
@@ -293,7 +303,31 @@ mod tests {
             orders: Some(Some(vec![Order { id: evil.clone(), items: vec![item()], total_cents: 10 }])),
             notice: Some(Notice::Ordered),
         };
-        check(&page, &expect![[""]]);
+        check(
+            &page,
+            &expect![[r#"
+            <p class="notice good" role="status">Thank you for your order.</p>
+            <section>
+            <h2>Products</h2>
+            <ul class="products">
+            <li><h3>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</h3><p>0.05 € <small>500 left</small></p><p class="rating">4.5 of 5 stars</p><form method="post" action="/cart/add"><input type="hidden" name="sku" value="rope"><input type="number" name="quantity" value="1" min="1" max="99" aria-label="quantity"><button>Put in cart</button></form></li>
+            </ul>
+            </section>
+            <section>
+            <h2>Cart</h2>
+            <table>
+            <tr><td>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</td><td>2 × 0.05 €</td><td><form method="post" action="/cart/remove"><input type="hidden" name="sku" value="rope"><button class="quiet">Take out</button></form></td></tr>
+            </table>
+            <form method="post" action="/order"><button>Order for 0.10 €</button></form>
+            </section>
+            <section>
+            <h2>Orders</h2>
+            <ul class="orders">
+            <li><strong>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</strong> 2 × &lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt; <small>0.10 €</small></li>
+            </ul>
+            </section>
+        "#]],
+        );
     }
 
     #[test]
@@ -305,7 +339,24 @@ mod tests {
             orders: Some(None),
             notice: Some(Notice::PaymentFailed),
         };
-        check(&page, &expect![[""]]);
+        check(
+            &page,
+            &expect![[r#"
+            <p class="notice bad" role="status">The payment did not work. Your cart is kept: please order again.</p>
+            <section>
+            <h2>Products</h2>
+            <p class="gone">The catalog can't be read just now.</p>
+            </section>
+            <section>
+            <h2>Cart</h2>
+            <p class="gone">Your cart can't be read just now.</p>
+            </section>
+            <section>
+            <h2>Orders</h2>
+            <p class="gone">Your orders can't be read just now.</p>
+            </section>
+        "#]],
+        );
     }
 
     #[test]
