@@ -24,6 +24,9 @@ const TEE_LOOPBACK: HeaderName = HeaderName::from_static("x-tee-loopback-key");
 const PAUSE: rules::Backoff =
     rules::Backoff { first: Duration::from_millis(25), cap: Duration::from_millis(250) };
 
+/// How long an idle connection may take to be ready.
+const READY_WAIT: Duration = Duration::from_millis(5);
+
 /// Dead idle connections that one request may meet before it opens its own.
 const STALE_MAX: usize = 3;
 
@@ -274,8 +277,10 @@ impl Gateway {
         idle_ones: bool,
     ) -> Result<Connection, Failure> {
         while idle_ones && let Some(mut connection) = self.core.pool.take(endpoint, self.now()) {
-            // Its last body has passed, so this waits for no more than the connection's own bookkeeping.
-            if connection.ready().await {
+            // Its last response has passed, so it is ready now or after its own bookkeeping; unless that
+            // response came early and the request's body is still on its way: then it is of no use to us.
+            if connection.is_ready() || tokio::time::timeout(READY_WAIT, connection.ready()).await == Ok(true)
+            {
                 return Ok(connection);
             }
         }

@@ -224,8 +224,13 @@ impl Connection {
         self.used
     }
 
-    /// Waits until the last response's body has passed; false when the connection is dead. Short: the
-    /// caller gave the connection back at that body's end.
+    /// Whether a request can be sent at once.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Waits until the last request and its response have passed; false when the connection is dead. A
+    /// request's body may still be on its way when its response is over, so whoever waits sets a bound.
     pub async fn ready(&mut self) -> bool {
         self.sender.ready().await.is_ok()
     }

@@ -1,5 +1,7 @@
 //! The services as they run: started as processes on ports of their own, spoken to over their sockets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use serde_json::{Value, json};
 use shop::{Name, Peer};
 use std::io::{BufRead, BufReader, Read};
