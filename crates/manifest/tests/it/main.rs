@@ -6,6 +6,7 @@ mod mistakes;
 mod names_and_ports;
 mod places;
 mod properties;
+mod services;
 mod syntax;
 mod values;
 

@@ -478,3 +478,11 @@ fn a_file_that_is_no_map() {
           = hint: it begins with a key such as `services:` or `routes:`"#]],
     );
 }
+
+#[test]
+fn a_list_that_has_hardly_begun_is_pointed_at_within_the_file() {
+    let (_, diagnostics) = manifest::read(&base::Source::new("t", "services:\r\n- "));
+    let spans: Vec<_> =
+        diagnostics.iter().filter_map(|d| d.place.as_ref()).map(|place| place.span.clone()).collect();
+    assert_eq!(spans, vec![13..13]);
+}
