@@ -20,7 +20,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
 
 /// Skipper's status for a client that left (nginx's before).
-const CLIENT_GONE: u16 = 499;
+pub(crate) const CLIENT_GONE: u16 = 499;
 
 /// The account of one request. Dropped without [`Account::finish`] it says that the client left.
 pub(crate) struct Account {

@@ -6,6 +6,7 @@ use crate::answer::{Cause, Reason, answer};
 use crate::backend::{Endpoint, Pool};
 use crate::exchange::{Arrival, Exchange, Notes};
 use crate::filters::Outcome;
+use crate::headers;
 use crate::lookup::Params;
 use crate::question::Question;
 use crate::table::{Route, Table, Target};
@@ -14,6 +15,7 @@ use arc_swap::ArcSwap;
 use base::{Chance, Moment};
 use http::header::{HOST, HeaderName, HeaderValue, SERVER};
 use http::{Method, Request as Head, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -207,9 +209,12 @@ impl Gateway {
         account: &mut Account,
         depth: usize,
     ) -> Response {
+        let mirrored = !exchange.notes.mirrors.is_empty();
         self.send_mirrors(exchange);
         match &route.target {
             Target::Shunt => {
+                // A mirror sees the body as it passes, and nobody else would let it pass.
+                while mirrored && exchange.body.frame().await.is_some_and(|frame| frame.is_ok()) {}
                 exchange.notes.reason = Some(Reason::of(Cause::SHUNT));
                 answer(StatusCode::NOT_FOUND)
             }
@@ -307,9 +312,11 @@ impl Handler for Gateway {
             reason.mark(route, &mut response);
         }
         response.headers_mut().entry(SERVER).or_insert(HeaderValue::from_static("Tombolo"));
+        headers::settle_length(&exchange.arrival.method, &mut response);
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(wait) = exchange.notes.write_timeout {
             response = response.map(|body| body.with_deadline(wait));
+            response.extensions_mut().insert(wire::WriteWithin(wait));
         }
         account.finish(exchange, response)
     }
@@ -321,6 +328,12 @@ impl Gateway {
         if exchange.method == Method::CONNECT {
             let reason = Reason::of(Cause::DENIED).because("CONNECT is not served");
             return Some(self.refuse(exchange, StatusCode::METHOD_NOT_ALLOWED, reason));
+        }
+        // RFC 9112 section 3.2: exactly one Host, or two parties may read the request differently.
+        let hosts = exchange.headers.get_all(HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && exchange.arrival.version == http::Version::HTTP_11) {
+            let reason = Reason::of(Cause::BAD_REQUEST).because("the request must have one Host header");
+            return Some(self.refuse(exchange, StatusCode::BAD_REQUEST, reason));
         }
         let limit = self.plane.settings.body_bytes?;
         if http_body::Body::size_hint(&exchange.body).lower() > limit {

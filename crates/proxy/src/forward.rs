@@ -1,7 +1,7 @@
 //! Sends a request to a backend: chooses an endpoint, asks its breaker, takes a connection, and tries again
 //! where that is safe or the route asks for it. Every failure becomes an answer that says why.
 
-use crate::account::Account;
+use crate::account::{Account, CLIENT_GONE};
 use crate::answer::{Cause, Reason};
 use crate::backend::{Choice, Endpoint, InFlight, Upstream, split};
 use crate::engine::Gateway;
@@ -72,14 +72,15 @@ impl Gateway {
             };
             let begun = self.now();
             account.attempts += 1;
-            let outcome = self.try_once(exchange, &endpoint, &mut replay, deadline).await;
+            let answer_by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
+            let outcome = self.try_once(exchange, &endpoint, &mut replay, answer_by, deadline).await;
             account.backend(&endpoint, self.now().since(begun));
             let failed = match &outcome {
-                Ok(response) => response.status().is_server_error(),
-                // The caller's broken body says nothing about the backend.
-                Err(failure) => failure.fault.blame != Blame::Caller,
+                Ok(response) => Some(response.status().is_server_error()),
+                // The caller's broken body says nothing about the backend, neither good nor bad.
+                Err(failure) => (failure.fault.blame != Blame::Caller).then_some(true),
             };
-            if let Some(permit) = permit {
+            if let (Some(permit), Some(failed)) = (permit, failed) {
                 let now = self.now();
                 let _ = if failed { permit.failed(now) } else { permit.succeeded(now) };
             }
@@ -93,6 +94,8 @@ impl Gateway {
                     }
                 };
             }
+            // Its endpoint is not kept busy while another one is asked.
+            drop(outcome);
             tried.push(endpoint.number);
             account.retries += 1;
             // Another endpoint may be asked at once; the same one gets a moment.
@@ -101,6 +104,31 @@ impl Gateway {
             }
             attempt += 1;
         }
+    }
+
+    /// By when a try must have its answer: within its share of the time if it may be repeated for being slow.
+    fn answer_by(
+        &self,
+        exchange: &Exchange,
+        policy: Option<&RetryPolicy>,
+        replay: &Replay,
+        attempt: u32,
+        deadline: Option<tokio::time::Instant>,
+    ) -> tokio::time::Instant {
+        let now = tokio::time::Instant::now();
+        let longest = now + self.plane.settings.response_timeout;
+        let Some(deadline) = deadline else { return longest };
+        let tries = match policy {
+            Some(policy)
+                if policy.when.timeout
+                    && matches!(replay, Replay::Kept(_))
+                    && (policy.when.any_method || exchange.method.is_idempotent()) =>
+            {
+                policy.retries.saturating_sub(attempt) + 1
+            }
+            _ => 1,
+        };
+        longest.min(now + deadline.saturating_duration_since(now) / tries)
     }
 
     /// Whether a try is worth another: always by Skipper's rule (no connection, a balanced backend, no
@@ -209,12 +237,8 @@ impl Gateway {
             Ok(Ok(bytes)) => Ok(Replay::Kept(bytes)),
             Ok(Err(body)) => Ok(Replay::Once(Some(body))),
             Err(fault) => {
-                let status = if fault.kind == Kind::Timeout {
-                    StatusCode::REQUEST_TIMEOUT
-                } else {
-                    StatusCode::BAD_REQUEST
-                };
-                let reason = Reason::of(Cause::BAD_REQUEST).because(fault.to_string());
+                let (status, cause) = body_failure(fault.kind);
+                let reason = Reason::of(cause).because(fault.to_string());
                 Err(self.refuse(exchange, status, reason))
             }
         }
@@ -226,18 +250,31 @@ impl Gateway {
         exchange: &mut Exchange,
         endpoint: &Arc<Endpoint>,
         replay: &mut Replay,
+        answer_by: tokio::time::Instant,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Response, Failure> {
         let in_flight = InFlight::begin(endpoint);
-        let answer_by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
-        let answer_by = deadline.map_or(answer_by, |deadline| deadline.min(answer_by));
-        let mut request = Some(self.outgoing(exchange, endpoint, replay.take()));
+        let mut request = None;
         for stale in 0..=STALE_MAX {
-            let mut connection = self.connect(endpoint, answer_by, stale < STALE_MAX).await?;
-            // The first failure below leaves the request behind or ends the try, so there is always one.
-            let Some(sent) = request.take() else { break };
+            let mut connection = match self.connect(endpoint, answer_by, stale < STALE_MAX).await {
+                Ok(connection) => connection,
+                Err(mut failure) => {
+                    // Nothing was sent: another endpoint may still have a body that can be sent only once.
+                    replay.put_back(request);
+                    if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+                        failure.status = StatusCode::GATEWAY_TIMEOUT;
+                    }
+                    return Err(failure);
+                }
+            };
+            let sent = request.take().unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take()));
             let sending = tokio::time::timeout_at(answer_by, connection.send(sent)).await;
             let error = match sending {
+                // We asked for no other protocol, so nothing we understand can follow.
+                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    let fault = Fault::new(Kind::Invalid, "the backend changes the protocol unasked");
+                    return Err(send_failure(fault.blame(Blame::Neighbour)));
+                }
                 Ok(Ok(response)) => {
                     return Ok(self.returned(response, connection, in_flight, deadline));
                 }
@@ -255,13 +292,10 @@ impl Gateway {
             // A connection that served before may have been closed by an idle time-out as we sent. That is
             // no failure of the backend: nothing was sent, or repeating does no harm.
             let harmless =
-                error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_empty());
+                error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_whole());
             if error.reused && harmless && stale < STALE_MAX && error.fault.kind == Kind::Unavailable {
-                request = error
-                    .request
-                    .map(|request| *request)
-                    .or_else(|| replay.is_whole().then(|| self.outgoing(exchange, endpoint, replay.take())));
-                if request.is_some() {
+                request = error.request.map(|request| *request);
+                if request.is_some() || replay.is_whole() {
                     continue;
                 }
             }
@@ -306,6 +340,7 @@ impl Gateway {
         let host = exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host);
         headers.insert(HOST, host.clone());
         exchange.trace.inject(&mut headers);
+        headers::announce_body(request.body(), &mut headers);
         *request.headers_mut() = headers;
         request
     }
@@ -348,6 +383,7 @@ impl Gateway {
             let mut headers = exchange.headers.clone();
             headers::strip_hop_by_hop(&mut headers);
             headers.remove(EXPECT);
+            headers::announce_body(&copy, &mut headers);
             let mut request = Request::new(copy);
             *request.method_mut() = exchange.method.clone();
             let gateway = self.clone();
@@ -363,6 +399,7 @@ impl Gateway {
                 }
                 Mirror::Loopback { label } => {
                     headers.insert(TEE_LOOPBACK, label);
+                    *request.version_mut() = exchange.arrival.version;
                     *request.headers_mut() = headers;
                     *request.uri_mut() = exchange.uri.clone();
                     let peer = wire::Peer {
@@ -386,11 +423,24 @@ impl Gateway {
     async fn mirror(&self, origin: &wire::Origin, request: Request) {
         let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
         let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
-        if let Ok(mut connection) = self.connect(&endpoint, by, true).await
-            && let Ok(Ok(response)) = tokio::time::timeout_at(by, connection.send(request)).await
-        {
-            let in_flight = InFlight::begin(&endpoint);
-            drain(self.returned(response, connection, in_flight, Some(by))).await;
+        let in_flight = InFlight::begin(&endpoint);
+        let (head, body) = request.into_parts();
+        let mut again = (body.is_empty() && head.method.is_idempotent()).then(|| head.clone());
+        let mut request = Some(Request::from_parts(head, body));
+        // The second time on a new connection: an idle one may have been closed as we sent.
+        for idle_ones in [true, false] {
+            let Ok(mut connection) = self.connect(&endpoint, by, idle_ones).await else { return };
+            let Some(sent) = request.take() else { return };
+            match tokio::time::timeout_at(by, connection.send(sent)).await {
+                Ok(Ok(response)) => {
+                    return drain(self.returned(response, connection, in_flight, Some(by))).await;
+                }
+                Ok(Err(error)) if error.reused => {
+                    let anew = again.take().map(|head| Request::from_parts(head, Body::empty()));
+                    request = error.request.map(|request| *request).or(anew);
+                }
+                _ => return,
+            }
         }
     }
 }
@@ -404,12 +454,25 @@ async fn drain(response: Response) {
 
 fn send_failure(fault: Fault) -> Failure {
     let (status, cause) = match (fault.blame, fault.kind) {
-        (Blame::Caller, _) => (StatusCode::BAD_REQUEST, Cause::BAD_REQUEST),
+        (Blame::Caller, kind) => body_failure(kind),
         (_, Kind::Timeout) => (StatusCode::GATEWAY_TIMEOUT, Cause::RESPONSE_TIMEOUT),
         (_, Kind::Invalid) => (StatusCode::SERVICE_UNAVAILABLE, Cause::PROTOCOL_ERROR),
         _ => (StatusCode::SERVICE_UNAVAILABLE, Cause::CONNECTION_TERMINATED),
     };
     Failure { status, cause, fault, unsent: false }
+}
+
+/// What is answered when the request's own body fails.
+fn body_failure(kind: Kind) -> (StatusCode, Cause) {
+    match kind {
+        Kind::TooMuch => (StatusCode::PAYLOAD_TOO_LARGE, Cause::BAD_REQUEST),
+        Kind::Timeout => (StatusCode::REQUEST_TIMEOUT, Cause::BAD_REQUEST),
+        // Nobody is left to read the answer; the log shall not count it as a malformed request.
+        Kind::Unavailable => {
+            (StatusCode::from_u16(CLIENT_GONE).expect("a status has three digits"), Cause::CLIENT_GONE)
+        }
+        _ => (StatusCode::BAD_REQUEST, Cause::BAD_REQUEST),
+    }
 }
 
 /// A request's body for one try or for several.
@@ -425,6 +488,13 @@ impl Replay {
         match self {
             Replay::Kept(bytes) => Body::full(bytes.clone()),
             Replay::Once(body) => body.take().unwrap_or_default(),
+        }
+    }
+
+    /// Takes back the body of a request of which nothing was sent.
+    fn put_back(&mut self, request: Option<Request>) {
+        if let (Replay::Once(body), Some(request)) = (self, request) {
+            *body = Some(request.into_body());
         }
     }
 

@@ -1,9 +1,12 @@
-//! Headers that end at each hop (RFC 9110 section 7.6.1): they are about one connection, not the message.
+//! Headers that end at each hop (RFC 9110 section 7.6.1), for they are about one connection and not the
+//! message, and those that say how long the message is.
 
-use http::HeaderMap;
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
+use http::{HeaderMap, Method, StatusCode};
+use wire::{Body, Response};
 
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -32,7 +35,49 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
         headers.remove(TE);
         if trailers {
-            headers.insert(TE, http::HeaderValue::from_static("trailers"));
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// Makes what a response says of its length true: of its body, whatever filters made of that, or of the
+/// body that GET would have for one that has none (RFC 9110 section 8.6).
+pub(crate) fn settle_length(method: &Method, response: &mut Response) {
+    let told = response.headers().get(CONTENT_LENGTH).cloned();
+    let length = response.body().exact_len().map(HeaderValue::from);
+    let status = response.status();
+    let length = if status == StatusCode::NO_CONTENT || status.is_informational() {
+        None
+    } else if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
+        told.clone().or(length.filter(|_| !response.body().is_empty()))
+    } else if length.is_none() {
+        return;
+    } else {
+        length
+    };
+    if *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // Nobody would read it.
+        *response.body_mut() = Body::empty();
+    }
+    if length != told {
+        match length {
+            Some(length) => response.headers_mut().insert(CONTENT_LENGTH, length),
+            None => response.headers_mut().remove(CONTENT_LENGTH),
+        };
+    }
+}
+
+/// Makes what a request says of its body true: its length, or that it comes in chunks. hyper would leave out
+/// a body of unknown length for GET, and trusts a length that is written.
+pub(crate) fn announce_body(body: &Body, headers: &mut HeaderMap) {
+    match body.exact_len() {
+        Some(0) if !headers.contains_key(CONTENT_LENGTH) => {}
+        Some(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None => {
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -150,6 +151,11 @@ impl Body {
         Ok(Ok(Bytes::from(read)))
     }
 
+    fn late(&mut self) -> Fault {
+        self.finish(Ending::Failed, 0);
+        Fault::new(Kind::Timeout, "the body did not end in time")
+    }
+
     fn finish(&mut self, ending: Ending, more: u64) {
         self.passed += more;
         self.inner = Inner::Empty;
@@ -169,6 +175,10 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
+        // A source that always has more would never let the timer below be asked.
+        if this.deadline.as_ref().is_some_and(|deadline| tokio::time::Instant::now() >= deadline.deadline()) {
+            return Poll::Ready(Some(Err(this.late())));
+        }
         let polled = match &mut this.inner {
             Inner::Empty => Poll::Ready(None),
             Inner::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -200,8 +210,7 @@ impl http_body::Body for Body {
                 if let Some(deadline) = &mut this.deadline
                     && deadline.as_mut().poll(cx).is_ready()
                 {
-                    this.finish(Ending::Failed, 0);
-                    return Poll::Ready(Some(Err(Fault::new(Kind::Timeout, "the body did not end in time"))));
+                    return Poll::Ready(Some(Err(this.late())));
                 }
                 Poll::Pending
             }
@@ -268,9 +277,13 @@ impl From<&'static str> for Body {
 }
 
 fn incoming_fault(error: hyper::Error) -> Fault {
+    // hyper says that chunks are malformed by the kind of an I/O error.
+    let malformed = std::error::Error::source(&error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|io| matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData));
     let kind = if error.is_timeout() {
         Kind::Timeout
-    } else if error.is_parse() {
+    } else if error.is_parse() || malformed {
         Kind::Invalid
     } else {
         Kind::Unavailable
@@ -356,6 +369,12 @@ mod tests {
         let first = rest.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.len(), 30, "what was read comes first");
         assert_eq!(rest.frame().await.unwrap().unwrap().into_data().unwrap().len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_always_more_fails_at_its_deadline_all_the_same() {
+        let body = Body::stream(Endless).with_deadline(Duration::ZERO);
+        assert_eq!(body.collect(1000).await.unwrap_err().kind, Kind::Timeout);
     }
 
     #[tokio::test(start_paused = true)]

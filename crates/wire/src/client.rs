@@ -249,8 +249,8 @@ impl Connection {
                     (Kind::Invalid, Blame::Neighbour, "the upstream's answer is not HTTP")
                 } else if error.is_timeout() {
                     (Kind::Timeout, Blame::Neighbour, "the upstream did not answer in time")
-                } else if error.is_user() || is_body_fault(&error) {
-                    (Kind::Unavailable, Blame::Caller, "the request's body broke off")
+                } else if let Some(kind) = body_fault(&error) {
+                    (kind, Blame::Caller, "the request's body broke off")
                 } else {
                     (
                         Kind::Unavailable,
@@ -265,9 +265,10 @@ impl Connection {
     }
 }
 
-/// Whether a send failed because the body we gave it did.
-fn is_body_fault(error: &hyper::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Fault>)
+/// How the body we gave failed, if a send failed because of that.
+fn body_fault(error: &hyper::Error) -> Option<Kind> {
+    let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
+    fault.map(|fault| fault.kind).or_else(|| error.is_user().then_some(Kind::Unavailable))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::Body;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request with its body.
 pub type Request = http::Request<Body>;
@@ -32,6 +33,10 @@ pub struct Edge {
     /// The service that is called.
     pub callee: String,
 }
+
+/// An extension of a response: the client must have taken it within this time, or the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteWithin(pub Duration);
 
 /// Answers requests. Cloned for each connection.
 pub trait Handler: Clone + Send + Sync + 'static {

@@ -5,6 +5,7 @@
 mod body;
 mod client;
 mod handler;
+mod linger;
 mod listen;
 mod server;
 mod tls;
@@ -12,7 +13,7 @@ mod watch;
 
 pub use body::{Body, Ending, Tail};
 pub use client::{Connection, Dialer, Origin, Scheme, SendError};
-pub use handler::{Edge, Handler, Peer, Request, Response};
+pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin};
 pub use listen::{bind, bind_each};
 pub use server::{Drain, Drainer, Limits, serve};
 pub use tls::{ClientTls, ServerTls, install_crypto};

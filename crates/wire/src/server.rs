@@ -1,16 +1,17 @@
 //! Accepts connections and runs a handler for each request, on the runtime it is called in: the data path
 //! calls it once per core, our own APIs once. HTTP/1.1 by hyper, known only to `connection`.
 
-use crate::handler::{Edge, Handler, Peer};
+use crate::handler::{Edge, Handler, Peer, WriteWithin};
+use crate::linger::Linger;
 use crate::tls::ServerTls;
-use crate::watch::WriteWatch;
-use crate::{Body, Response};
+use crate::watch::{Patience, WriteWatch};
+use crate::{Body, Ending, Response};
 use base::Fault;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +46,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// How long a drain waits for the first request of a connection that has sent none: it may be on its way.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Tells servers to take no new connections and to end the ones they have.
 #[derive(Clone, Debug)]
@@ -92,6 +96,18 @@ pub async fn serve(
     let local = listener.local_addr()?;
     let room = Arc::new(Semaphore::new(limits.connections));
     let mut connections = tokio::task::JoinSet::new();
+    let begin = {
+        let drain = drain.clone();
+        move |stream: TcpStream, remote, place| {
+            let peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
+            let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
+            async move {
+                let _place = place;
+                let _ = stream.set_nodelay(true);
+                open(stream, tls, peer, limits, handler, drain).await;
+            }
+        }
+    };
     loop {
         // A place first, a connection then: what has no place waits in the kernel and not in our memory.
         let place = tokio::select! {
@@ -118,13 +134,16 @@ pub async fn serve(
                 continue;
             }
         };
-        let peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
-        let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
-        connections.spawn(async move {
-            let _place = place;
-            let _ = stream.set_nodelay(true);
-            open(stream, tls, peer, limits, handler, drain).await;
-        });
+        connections.spawn(begin(stream, remote, place));
+    }
+    // Whoever the kernel has let in already would be reset with the listener. Asked directly: the runtime
+    // may not have heard of them yet.
+    let listener = listener.into_std()?;
+    while let Ok(place) = room.clone().try_acquire_owned()
+        && let Ok((stream, remote)) = listener.accept()
+    {
+        stream.set_nonblocking(true)?;
+        connections.spawn(begin(TcpStream::from_std(stream)?, remote, Ok(place)));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -162,6 +181,8 @@ struct Activity {
     busy: AtomicUsize,
     /// Requests so far.
     total: AtomicU64,
+    /// Whether a request's body was left unread: the client may still be sending it.
+    unread: AtomicBool,
 }
 
 async fn connection(
@@ -172,18 +193,33 @@ async fn connection(
     mut drain: Drain,
 ) {
     let activity = Arc::new(Activity::default());
-    let stream = TokioIo::new(WriteWatch::new(stream, limits.write_timeout));
+    let patience = Arc::new(Patience::new(limits.write_timeout));
+    let flags = activity.clone();
+    let stream =
+        Linger::new(WriteWatch::new(stream, patience.clone()), move || flags.unread.load(Ordering::Relaxed));
     let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let request = request.map(|body| {
             let body = Body::incoming(body);
-            if body.is_empty() { body } else { body.with_deadline(limits.read_timeout) }
+            if body.is_empty() {
+                return body;
+            }
+            let activity = activity.clone();
+            body.with_deadline(limits.read_timeout).with_tail(move |ending, _| {
+                if ending != Ending::Complete {
+                    activity.unread.store(true, Ordering::Relaxed);
+                }
+            })
         });
+        patience.forget();
         activity.busy.fetch_add(1, Ordering::Relaxed);
         activity.total.fetch_add(1, Ordering::Relaxed);
         let busy = Busy(activity.clone());
-        let (handler, peer) = (&handler, &peer);
+        let (handler, peer, patience) = (&handler, &peer, &patience);
         async move {
-            let response = handler.handle(request, peer).await;
+            let mut response = handler.handle(request, peer).await;
+            if let Some(WriteWithin(wait)) = response.extensions_mut().remove() {
+                patience.until(wait);
+            }
             Ok::<Response, Infallible>(watched(response, busy))
         }
     });
@@ -193,8 +229,8 @@ async fn connection(
         // hyper's bound is on its read buffer, which also carries bodies: 8 KiB is its least.
         .max_buf_size(limits.header_bytes.max(8 << 10))
         .half_close(false)
-        .pipeline_flush(true)
-        .serve_connection(stream, service);
+        // Not pipeline_flush: with it hyper never flushes its own 400 and 431 while bytes it refused are left.
+        .serve_connection(TokioIo::new(stream), service);
     let mut engine = pin!(engine);
     let mut seen = 0;
     let mut idle = pin!(tokio::time::sleep(limits.idle_timeout));
@@ -206,11 +242,16 @@ async fn connection(
             _ = engine.as_mut() => return,
             () = drain.begun(), if !draining => {
                 draining = true;
-                engine.as_mut().graceful_shutdown();
+                if activity.total.load(Ordering::Relaxed) == 0 {
+                    // hyper would close at once, though a first request may be on its way.
+                    idle.as_mut().reset(tokio::time::Instant::now() + FIRST_REQUEST_WAIT);
+                } else {
+                    engine.as_mut().graceful_shutdown();
+                }
             }
             () = idle.as_mut() => {
                 let total = activity.total.load(Ordering::Relaxed);
-                if total == seen && activity.busy.load(Ordering::Relaxed) == 0 {
+                if draining || (total == seen && activity.busy.load(Ordering::Relaxed) == 0) {
                     engine.as_mut().graceful_shutdown();
                     // hyper waits for a first request head even then.
                     if total == 0 {

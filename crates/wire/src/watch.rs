@@ -4,18 +4,55 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// How long a write of one connection may wait.
+pub(crate) struct Patience {
+    /// Each write, at most.
+    each: Duration,
+    opened: Instant,
+    /// By when all of the present response must have been taken, in microseconds since the connection was
+    /// opened; 0 if nobody said.
+    by_us: AtomicU64,
+}
+
+impl Patience {
+    pub(crate) fn new(each: Duration) -> Self {
+        Self { each, opened: Instant::now(), by_us: AtomicU64::new(0) }
+    }
+
+    /// The present response must have been taken `wait` from now.
+    pub(crate) fn until(&self, wait: Duration) {
+        let by = (self.opened.elapsed().saturating_add(wait)).as_micros();
+        self.by_us.store(u64::try_from(by).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    }
+
+    /// The next response begins.
+    pub(crate) fn forget(&self) {
+        self.by_us.store(0, Ordering::Relaxed);
+    }
+
+    fn left(&self) -> Duration {
+        match self.by_us.load(Ordering::Relaxed) {
+            0 => self.each,
+            by => self.each.min(Duration::from_micros(by).saturating_sub(self.opened.elapsed())),
+        }
+    }
+}
 
 pub(crate) struct WriteWatch<S> {
     stream: S,
-    patience: Duration,
+    patience: Arc<Patience>,
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<S> WriteWatch<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+    pub(crate) fn new(stream: S, patience: Arc<Patience>) -> Self {
         Self { stream, patience, stalled: None }
     }
 
@@ -24,8 +61,8 @@ impl<S> WriteWatch<S> {
             self.stalled = None;
             return write;
         }
-        let patience = self.patience;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let patience = &self.patience;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience.left())));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stopped taking data")))
     }

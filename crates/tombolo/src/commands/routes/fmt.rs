@@ -1,9 +1,12 @@
 //! `tombolo routes fmt`: files in the usual form, every comment kept.
 
-use crate::term::{BOLD, err, out_raw, paint};
+use super::input;
+use super::told::Told;
+use crate::term::{BOLD, DIM, err, out, paint};
 use base::{Fault, Kind};
 use clap::Args;
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,20 +24,19 @@ pub(crate) struct Fmt {
 impl Fmt {
     /// Rewrites files. One with errors is left alone and reported; the others are rewritten all the same.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
-        let mut told = Vec::new();
-        let mut differing = false;
-        let stdin = [PathBuf::from("-")];
-        for file in if self.files.is_empty() { &stdin[..] } else { &self.files[..] } {
-            let source = super::read(file)?;
+        let mut told = Told::default();
+        let mut differing = 0;
+        for file in input::files_or_stdin(&self.files) {
+            let Some(source) = input::read(file, &mut told) else { continue };
             match eskip::format(&source) {
                 Err(errors) => told.extend(errors.diagnostics()),
                 Ok(text) if self.check => {
                     if *text != *source.text {
-                        differing = true;
-                        err(format_args!("{} would change", paint(BOLD, &source.name)));
+                        differing += 1;
+                        out(&source.name);
                     }
                 }
-                Ok(text) if file == Path::new("-") => out_raw(&text),
+                Ok(text) if input::is_stdin(file) => super::put(&text)?,
                 Ok(text) => {
                     if *text != *source.text {
                         replace(file, &text)?;
@@ -43,9 +45,13 @@ impl Fmt {
                 }
             }
         }
-        Ok(match super::refuse(&told) {
+        if differing > 0 {
+            let files = super::plural(differing, "file");
+            err(paint(DIM, format_args!("{files} would change; `tombolo routes fmt FILE` rewrites them")));
+        }
+        Ok(match told.refuse() {
             Some(failure) => failure,
-            None if differing => ExitCode::FAILURE,
+            None if differing > 0 => ExitCode::FAILURE,
             None => ExitCode::SUCCESS,
         })
     }
@@ -63,9 +69,13 @@ fn replace(file: &Path, text: &str) -> Result<(), Fault> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let beside = target.with_file_name(format!(".{name}.{}.new", std::process::id()));
     let write = || {
-        let mut new = std::fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        let old = std::fs::metadata(&target)?;
+        // Nobody else may read it before it has the old file's permissions.
+        let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         new.write_all(text.as_bytes())?;
-        new.set_permissions(std::fs::metadata(&target)?.permissions())?;
+        // Only root may give files away; whoever else formats a file has a new one of their own.
+        let _ = std::os::unix::fs::chown(&beside, Some(old.uid()), Some(old.gid()));
+        new.set_permissions(old.permissions())?;
         new.sync_all()?;
         std::fs::rename(&beside, &target)
     };

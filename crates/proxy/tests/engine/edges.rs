@@ -1,0 +1,31 @@
+//! Listeners that belong to one declared call: who calls is known, and nobody can claim to be somebody else.
+
+use crate::world::{Setup, World};
+use testkit::Backend;
+use wire::Edge;
+
+#[tokio::test]
+async fn on_an_edge_the_host_is_the_callee_and_the_caller_is_named() {
+    let backend = Backend::echo().await;
+    let edge = Edge { caller: "checkout".to_owned(), callee: "cart".to_owned() };
+    let routes = format!(r#"cart: Host(/^cart$/) -> preserveHost("true") -> "{}""#, backend.url());
+    let world = World::with(Setup { edge: Some(edge), ..Setup::default() }, &routes).await;
+    assert_eq!(world.ask("GET /a\nHost: 127.0.0.1:4711\nTombolo-Caller: admin").await.status, 200);
+    assert_eq!(world.ask("GET http://elsewhere/b\nHost: elsewhere").await.status, 200);
+    // A declared call is as good as a Host of its own.
+    assert_eq!(world.client().await.ask("GET /c HTTP/1.0\r\n\r\n").await.status, 200);
+    for (seen, line) in backend.seen().iter().zip(["GET /a", "GET /b", "GET /c"]) {
+        assert_eq!(seen.line(), line);
+        assert_eq!((seen.header("host"), seen.header("tombolo-caller")), (Some("cart"), Some("checkout")));
+        assert_eq!(seen.headers.iter().filter(|(name, _)| name == "tombolo-caller").count(), 1);
+    }
+    assert_eq!(world.records(3).await[0]["caller"], "checkout");
+}
+
+#[tokio::test]
+async fn from_outside_nobody_can_claim_to_be_a_service() {
+    let backend = Backend::echo().await;
+    let world = World::new(&format!(r#"r: * -> "{}""#, backend.url())).await;
+    world.ask("GET /\nTombolo-Caller: admin\nTOMBOLO-CALLER: root").await;
+    assert_eq!(backend.first().await.header("tombolo-caller"), None);
+}

@@ -1,0 +1,76 @@
+//! Bounds that clients reach: heads and bodies that are too large, and many connections that do nothing.
+
+use crate::world::{Setup, World, message, why};
+use proxy::Settings;
+use testkit::{Backend, Client};
+
+#[tokio::test]
+async fn a_body_larger_than_allowed_is_refused_whatever_its_framing() {
+    let backend = Backend::echo().await;
+    let settings = Settings { body_bytes: Some(1000), ..Settings::default() };
+    let world =
+        World::with(Setup { settings, ..Setup::default() }, &format!(r#"r: * -> "{}""#, backend.url())).await;
+    let fits = "x".repeat(1000);
+    let chunked =
+        |body: &str| format!("POST /\nTransfer-Encoding: chunked\n\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    assert_eq!(world.ask(&format!("POST /\n\n{fits}")).await.status, 200);
+    assert_eq!(world.ask(&chunked(&fits)).await.status, 200);
+    let over = fits + "x";
+    let told = world.ask(&format!("POST /\n\n{over}")).await;
+    assert_eq!(told.status, 413);
+    assert_eq!(why(&told), "error=http_request_error; details=\"the body is larger than allowed\"");
+    let counted = world.ask(&chunked(&over)).await;
+    assert_eq!(counted.status, 413, "{}", why(&counted));
+    assert_eq!(backend.seen().iter().filter(|seen| seen.complete).count(), 2);
+}
+
+#[tokio::test]
+async fn a_head_larger_than_allowed_is_refused() {
+    let limits = wire::Limits { header_bytes: 16 << 10, ..wire::Limits::default() };
+    let world = World::with(Setup { limits, ..Setup::default() }, "r: * -> status(200) -> <shunt>").await;
+    assert_eq!(world.ask(&format!("GET /\nX-A: {}", "x".repeat(8 << 10))).await.status, 200);
+    assert_eq!(world.ask(&format!("GET /\nX-A: {}", "x".repeat(17 << 10))).await.status, 431);
+}
+
+#[tokio::test]
+async fn five_thousand_idle_connections_bother_nobody() {
+    let world = World::new("r: * -> status(200) -> <shunt>").await;
+    // Both ends are ours, so each takes two descriptors of this process.
+    let open = (descriptors().saturating_sub(2000) / 2).min(5000);
+    let mut idle = Vec::new();
+    for number in 0..open {
+        let mut client = Client::connect(world.address).await;
+        if number % 10 == 0 {
+            assert_eq!(client.ask(message("GET /")).await.status, 200);
+        }
+        idle.push(client);
+    }
+    for _ in 0..20 {
+        assert_eq!(world.ask("GET /").await.status, 200);
+    }
+    for client in idle.iter_mut().step_by(50) {
+        assert_eq!(client.ask(message("GET /")).await.status, 200, "the idle ones are still served");
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let limits = wire::Limits { connections: 2, ..wire::Limits::default() };
+    let world = World::with(Setup { limits, ..Setup::default() }, "r: * -> status(200) -> <shunt>").await;
+    let (mut first, mut second) = (world.client().await, world.client().await);
+    assert_eq!(first.ask(message("GET /")).await.status, 200);
+    assert_eq!(second.ask(message("GET /")).await.status, 200);
+    let mut third = world.client().await;
+    third.send(message("GET /")).await;
+    tokio::task::yield_now().await;
+    assert!(third.is_silent());
+    drop(first);
+    assert_eq!(third.answer().await.status, 200);
+}
+
+/// How many file descriptors this process may open.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
+}

@@ -1,0 +1,27 @@
+//! The engine end to end: every request goes through real sockets on this machine, from a raw client by a
+//! served plane to a fake application and back.
+#![expect(
+    clippy::format_push_string,
+    clippy::naive_bytecount,
+    clippy::large_stack_arrays,
+    clippy::redundant_closure_for_method_calls,
+    clippy::format_collect,
+    reason = "a test is read more often than it runs"
+)]
+#![expect(clippy::unwrap_used, reason = "what is not as set up must fail the test")]
+
+mod backends;
+mod bodies;
+mod conformance;
+mod edges;
+mod forwarding;
+mod limits;
+mod load;
+mod loopback;
+mod mirrors;
+mod records;
+mod retries;
+mod sources;
+mod support;
+mod timeouts;
+mod world;

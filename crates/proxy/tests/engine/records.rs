@@ -1,0 +1,92 @@
+//! What is told of each request: one record, and the numbers that follow from it.
+
+use crate::world::World;
+use testkit::{Backend, Reply};
+
+#[tokio::test]
+async fn a_record_says_what_was_asked_who_answered_and_why() {
+    let backend = Backend::start(|_| Reply::status(201).body("hello")).await;
+    let world = World::new(&format!(
+        r#"cart: Path("/cart") -> "{}"; old: Path("/old") -> redirectTo(301, "/cart") -> <shunt>;
+           quiet: Path("/quiet") -> disableAccessLog() -> status(204) -> <shunt>;"#,
+        backend.url()
+    ))
+    .await;
+    let request = "POST /cart?x=1\nUser-Agent: tester\nReferer: /from\nX-Flow-Id: f1\nX-Forwarded-For: 192.0.2.9\n\nabc";
+    world.ask(request).await;
+    world.ask("GET /quiet").await;
+    world.ask("GET /old").await;
+    let records = world.records(2).await;
+    let mut cart = records[0].clone();
+    let fields = cart.as_object_mut().unwrap();
+    for changing in ["timestamp", "duration", "duration-us", "backend-duration", "trace_id", "span_id"] {
+        assert!(fields.remove(changing).is_some(), "{changing}");
+    }
+    assert_eq!(fields.remove("backend").unwrap(), backend.address().to_string());
+    expect_test::expect![[r#"{"attempts":1,"audit":"","auth-user":"","flow-id":"f1","host":"192.0.2.9","level":"info","method":"POST","msg":"","proto":"HTTP/1.1","referer":"/from","requested-host":"shop.example","response-size":5,"route":"cart","status":201,"uri":"/cart?x=1","user-agent":"tester"}"#]]
+        .assert_eq(&cart.to_string());
+    let old = &records[1];
+    assert_eq!(
+        (&old["status"], &old["reason"], &old["filter"]),
+        (&301.into(), &"filter".into(), &"redirectTo".into())
+    );
+    assert_eq!((old.get("backend"), &old["attempts"]), (None, &0.into()));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_status_and_method() {
+    let backend = Backend::start(|seen| Reply::ok(seen.body.clone())).await;
+    let world = World::new(&format!(
+        r#"cart: Path("/cart") -> "{}"; dead: Path("/dead") -> "http://{}";"#,
+        backend.url(),
+        Backend::refusing().await
+    ))
+    .await;
+    for _ in 0..3 {
+        world.ask("POST /cart\n\nabcde").await;
+    }
+    world.ask("GET /cart").await;
+    world.ask("GET /dead").await;
+    world.ask("GET /none").await;
+    world.settled().await;
+    for (line, count) in [
+        (r#"skipper_serve_route_count{code="200",method="POST",route="cart"}"#, 3.0),
+        (r#"skipper_serve_route_count{code="200",method="GET",route="cart"}"#, 1.0),
+        (r#"skipper_serve_route_count{code="502",method="GET",route="dead"}"#, 1.0),
+        (r#"skipper_serve_route_count{code="404",method="GET",route="_unknownroute_"}"#, 1.0),
+        (r#"tombolo_answers_total{cause="connection_refused",route="dead"}"#, 1.0),
+        (r#"tombolo_request_bytes_total{route="cart"}"#, 15.0),
+        (r#"tombolo_response_bytes_total{route="cart"}"#, 15.0),
+        ("skipper_route_error_total", 1.0),
+        ("tombolo_requests_in_flight", 0.0),
+    ] {
+        assert!((world.count(line) - count).abs() < 0.5, "{line}: {}", world.count(line));
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_told_once_however_it_ends() {
+    let backend = Backend::start(|seen| match seen.target.as_str() {
+        "/break" => Reply::ok("0123456789").cut(45).then_close(),
+        "/empty" => Reply::status(200),
+        "/204" => Reply::status(204),
+        _ => Reply::ok("x"),
+    })
+    .await;
+    let world = World::new(&format!(r#"r: * -> "{}""#, backend.url())).await;
+    let mut asked = 0;
+    for method in ["GET", "HEAD", "POST"] {
+        for target in ["/", "/break", "/empty", "/204"] {
+            // A body in answer to HEAD is the backend's mistake.
+            if method != "HEAD" {
+                world.ask(&format!("{method} {target}")).await;
+                asked += 1;
+            }
+        }
+    }
+    world.settled().await;
+    let records = world.records(asked).await;
+    let cut: Vec<_> =
+        records.iter().filter(|r| r["cut-short"] == true).map(|r| r["uri"].as_str().unwrap()).collect();
+    assert_eq!(cut, ["/break", "/break"]);
+}
