@@ -5,6 +5,7 @@ mod commands;
 mod serving;
 mod term;
 mod up;
+mod watching;
 mod wiring;
 
 use clap::Parser as _;

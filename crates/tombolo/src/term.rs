@@ -30,6 +30,11 @@ pub(crate) fn out(text: impl Display) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }
 
+/// A line on standard output; whether somebody still reads it.
+pub(crate) fn out_if_read(text: impl Display) -> bool {
+    writeln!(anstream::stdout().lock(), "{text}").is_ok()
+}
+
 /// A text on standard output as it is, without a newline of ours.
 pub(crate) fn out_raw(text: &str) {
     let _ = anstream::stdout().lock().write_all(text.as_bytes());
@@ -42,13 +47,19 @@ pub(crate) fn err(text: impl Display) {
 
 /// An error with its remedy.
 pub(crate) fn fault(fault: &Fault) {
-    err(format_args!("{}: {fault}", paint(RED.bold(), "error")));
-    if let Some(hint) = &fault.hint {
-        err(format_args!("{}: {hint}", paint(CYAN.bold(), "hint")));
+    err(fault_text(fault));
+}
+
+/// The lines of an error with its remedy.
+pub(crate) fn fault_text(fault: &Fault) -> String {
+    let said = format!("{}: {fault}", paint(RED.bold(), "error"));
+    match &fault.hint {
+        Some(hint) => format!("{said}\n{}: {hint}", paint(CYAN.bold(), "hint")),
+        None => said,
     }
 }
 
-/// Diagnostics, each with its place and remedy, and a closing line that counts them.
+/// Diagnostics, each with its place and remedy.
 pub(crate) fn diagnostics(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         err(diagnostic.render(true));

@@ -7,6 +7,7 @@ mod doors;
 mod house;
 mod overview;
 mod plan;
+mod printer;
 pub(crate) mod run_file;
 mod screen;
 

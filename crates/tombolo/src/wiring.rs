@@ -138,13 +138,13 @@ impl World {
 
 /// Adds to a fault of listening for what it was wanted, and who has it.
 pub(crate) fn name_listener(mut fault: Fault, address: SocketAddr, wanted_for: &str) -> Fault {
-    if fault.kind == Kind::Conflict {
-        let who = control::who_listens(address).map_or_else(String::new, |who| format!(" by {who}"));
-        fault.message = format!("port {} for {wanted_for} is taken{who}", address.port());
-    } else {
+    if fault.kind != Kind::Conflict {
         fault.message = format!("{wanted_for}: {}", fault.message);
+        return fault;
     }
-    fault
+    let who = control::who_listens(address).map_or_else(String::new, |who| format!(" by {who}"));
+    let named = Fault::new(Kind::Conflict, format!("port {} for {wanted_for} is taken{who}", address.port()));
+    named.hint(fault.hint.unwrap_or_else(|| "choose another address".to_owned()))
 }
 
 /// Reads `host:port`; `:port` is that port on all addresses of this machine, as Skipper reads it.

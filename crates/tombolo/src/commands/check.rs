@@ -64,8 +64,6 @@ async fn routes(plan: &Plan) -> Result<(usize, Vec<Diagnostic>), Fault> {
     let mut reloader = Reloader::new(plan.sources(), Vec::new(), false);
     let mut told = reloader.reload(&plane).await.diagnostics;
     plan.place(&mut told);
-    let (calls, more) = plan.calls();
-    told.extend(more);
-    told.extend(plane.builder().build(&calls).invalid.into_iter().map(|invalid| invalid.diagnostic));
+    told.extend(plan.build_calls(plane.builder()).1);
     Ok((plane.table().routes.len(), told))
 }

@@ -1,6 +1,6 @@
 //! `tombolo status`, `logs`, `restart` and `stop`: ask the `tombolo up` that runs a manifest.
 
-use crate::term::{BOLD, CYAN, DIM, RED, err, out, paint};
+use crate::term::{BOLD, CYAN, DIM, RED, err, out, out_if_read, paint};
 use crate::up::run_file::RunFile;
 use base::{Fault, Kind};
 use bytes::BytesMut;
@@ -135,6 +135,7 @@ impl Logs {
             let client = Client::find(&self.place.dir)?;
             let mut target = format!("/api/v1/logs?tail={}&follow={}", self.tail, self.follow);
             for service in &self.services {
+                check_name(service)?;
                 target.push_str("&service=");
                 target.push_str(service);
             }
@@ -142,30 +143,41 @@ impl Logs {
             let mut body = response.into_body();
             let mut rest = BytesMut::new();
             while let Some(frame) = http_body_util::BodyExt::frame(&mut body).await {
-                let Ok(data) = frame?.into_data() else { continue };
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    // What was followed has ended, which is no error.
+                    Err(_) if self.follow && RunFile::read(&client.folder).is_none() => break,
+                    Err(fault) => return Err(fault),
+                };
+                let Ok(data) = frame.into_data() else { continue };
                 rest.extend_from_slice(&data);
                 while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
                     let line = rest.split_to(at + 1);
-                    self.print(&String::from_utf8_lossy(&line[..at]));
+                    if !self.print(&String::from_utf8_lossy(&line[..at])) {
+                        // As with `head`: nobody is left to print for.
+                        return Ok(ExitCode::SUCCESS);
+                    }
                 }
             }
             Ok(ExitCode::SUCCESS)
         })
     }
 
-    fn print(&self, line: &str) {
+    /// Prints a line; whether somebody still reads.
+    fn print(&self, line: &str) -> bool {
         if self.json {
-            return out(line);
+            return out_if_read(line);
         }
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { return true };
         if let Some(missed) = value["missed"].as_u64() {
-            return err(paint(DIM, format_args!("{missed} lines came too fast to be shown")));
+            err(paint(DIM, format_args!("{missed} lines came too fast to be shown")));
+            return true;
         }
         let text = value["text"].as_str().unwrap_or_default();
         let name = value["service"].as_str().unwrap_or_default();
         let instance =
             value["instance"].as_u64().filter(|n| *n > 1).map_or_else(String::new, |n| format!(".{n}"));
-        out(format_args!("{} {text}", paint(CYAN, format_args!("{name}{instance} |"))));
+        out_if_read(format_args!("{} {text}", paint(CYAN, format_args!("{name}{instance} |"))))
     }
 }
 
@@ -175,6 +187,7 @@ impl Restart {
         let verb = if self.no_build { "restart" } else { "rebuild" };
         block_on(async {
             for service in &self.services {
+                check_name(service)?;
                 let client = Client::find(&self.place.dir)?;
                 client.json(Method::POST, &format!("/api/v1/services/{service}/{verb}")).await?;
                 out(format_args!("{} restarts", paint(BOLD, service)));
@@ -189,6 +202,7 @@ impl Stop {
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
         block_on(async {
             for service in &self.services {
+                check_name(service)?;
                 let client = Client::find(&self.place.dir)?;
                 client.json(Method::POST, &format!("/api/v1/services/{service}/stop")).await?;
                 out(format_args!("{} stops", paint(BOLD, service)));
@@ -214,6 +228,15 @@ impl Stop {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// What can't be a service's name must not get into the path of a request.
+fn check_name(service: &str) -> Result<(), Fault> {
+    if !service.is_empty() && service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::Invalid, format!("`{service}` can't be the name of a service"))
+        .hint("`tombolo status` shows the names"))
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

@@ -1,7 +1,7 @@
 //! `tombolo gateway`: the gateway alone, as it runs in production, with the flags of Skipper that people use
 //! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
 
-use crate::serving::{Reloader, Signals, Told};
+use crate::serving::{Reloader, Signal, Signals, Told};
 use crate::term::{BOLD, CYAN, DIM, GREEN, err, paint};
 use crate::wiring::{Access, World};
 use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
@@ -236,24 +236,33 @@ impl GatewayCommand {
         let told = reloader.reload(&plane).await;
         show(&told);
         if told.refused {
-            return Err(Fault::new(Kind::Invalid, "the routes have errors")
-                .hint("nothing was started; without --strict bad routes alone are left out"));
+            let fault = Fault::new(Kind::Invalid, "the routes have errors, nothing was started");
+            return Err(fault.hint(if self.strict {
+                "without --strict bad routes alone are left out"
+            } else {
+                "each source must be readable at the start; later its last good routes stay in force"
+            }));
         }
         let listeners = world.gateway_listeners(self.address)?;
         let address = listeners.first().map_or(Ok(self.address), std::net::TcpListener::local_addr)?;
+        // Both ports before the first request: what is taken must not end a gateway that serves.
+        let support = match self.support_listener {
+            AddressOrOff::Off => None,
+            AddressOrOff::Address(wished) => Some(wire::bind(wished).map_err(|fault| {
+                let fault = crate::wiring::name_listener(fault, wished, "--support-listener");
+                fault.hint("choose another address with --support-listener, or `off` for none")
+            })?),
+        };
         let limits = self.limits();
         let served =
             world.workers.serve(&plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
-        let support = match self.support_listener {
-            AddressOrOff::Off => None,
-            AddressOrOff::Address(wished) => {
-                let listener = wire::bind(wished)
-                    .map_err(|fault| crate::wiring::name_listener(fault, wished, "--support-listener"))?;
+        let support = support
+            .map(|listener| {
                 let address = listener.local_addr()?;
                 world.serve_support(listener, vec![plane.clone()])?;
-                Some(address)
-            }
-        };
+                Ok::<_, Fault>(address)
+            })
+            .transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));
         if let Some(support) = support {
@@ -278,14 +287,24 @@ impl GatewayCommand {
         err(paint(
             DIM,
             format_args!(
-                "{ended}: finishing requests under way, at most {}",
+                "{ended}: finishing requests under way, at most {} (again: at once)",
                 format_duration(self.drain_timeout)
             ),
         ));
         world.announce_shutdown();
-        tokio::time::sleep(self.wait_for_healthcheck_interval).await;
-        world.drainer.drain();
-        let in_time = tokio::time::timeout(self.drain_timeout, served.ended()).await.is_ok();
+        let draining = async {
+            tokio::time::sleep(self.wait_for_healthcheck_interval).await;
+            world.drainer.drain();
+            tokio::time::timeout(self.drain_timeout, served.ended()).await.is_ok()
+        };
+        let hurried = async {
+            // A reload is nothing to wait for any more.
+            while let Signal::Reload = signals.next().await {}
+        };
+        let in_time = tokio::select! {
+            in_time = draining => in_time,
+            () = hurried => false,
+        };
         if !in_time {
             err(format_args!("{} requests did not end in time and were cut off", world.metrics.in_flight()));
         }

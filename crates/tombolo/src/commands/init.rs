@@ -18,9 +18,12 @@ pub(crate) struct Init {
 impl Init {
     /// Writes `tombolo.yaml`; never over one that is there.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
-        let path = self.folder.join("tombolo.yaml");
+        let here = self.folder.as_os_str() == ".";
+        let path = if here { PathBuf::from("tombolo.yaml") } else { self.folder.join("tombolo.yaml") };
+        std::fs::create_dir_all(&self.folder).map_err(|error| {
+            Fault::new(Kind::Io, format!("`{}` can't be made a folder", self.folder.display())).because(error)
+        })?;
         let write = || {
-            std::fs::create_dir_all(&self.folder)?;
             let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
             file.write_all(manifest::FIRST.as_bytes())
         };
@@ -31,11 +34,7 @@ impl Init {
             }
             _ => Fault::new(Kind::Io, format!("`{}` can't be written", path.display())).because(error),
         })?;
-        let place = if self.folder.as_os_str() == "." {
-            String::new()
-        } else {
-            format!(" {}", self.folder.display())
-        };
+        let place = if here { String::new() } else { format!(" {}", self.folder.display()) };
         out(format_args!("{} {}", paint(GREEN, "wrote"), path.display()));
         out(format_args!("next: {}", paint(BOLD, format_args!("tombolo up{place}"))));
         Ok(ExitCode::SUCCESS)

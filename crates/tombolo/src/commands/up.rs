@@ -32,6 +32,8 @@ impl Up {
         let plan = match plan {
             Some(plan) if !crate::up::has_errors(&told) => plan,
             _ => {
+                // What it has to print stands before the last word.
+                drop(screen);
                 if !self.json {
                     err(format_args!(
                         "{} in the manifest, nothing was started",

@@ -74,11 +74,15 @@ impl Api {
         let tail = parameter("tail").and_then(|tail| tail.parse().ok()).unwrap_or(100usize).min(TAIL_MAX);
         // Subscribed before the look back, so that no line falls between; the number tells which came twice.
         let lines = self.supervisor.lines();
-        let only = if let [only] = services.as_slice() { Some(only.as_str()) } else { None };
-        let wanted = |service: &str| services.is_empty() || services.iter().any(|name| name == service);
-        let before: Vec<_> =
-            self.supervisor.logs(only, tail).into_iter().filter(|line| wanted(&line.service)).collect();
-        let seen = before.last().map_or(0, |line| line.number);
+        let mut before = if services.is_empty() {
+            self.supervisor.logs(None, tail)
+        } else {
+            services.iter().flat_map(|name| self.supervisor.logs(Some(name), tail)).collect()
+        };
+        before.sort_by_key(|line| line.number);
+        before.dedup_by_key(|line| line.number);
+        before.drain(..before.len().saturating_sub(tail));
+        let seen = before.last().map(|line| line.number);
         let mut text = Vec::new();
         for line in &before {
             write_line(&mut text, &**line);
@@ -164,7 +168,7 @@ fn follow(
     before: Bytes,
     lines: control::Subscriber<Arc<control::Line>>,
     services: Vec<String>,
-    seen: u64,
+    seen: Option<u64>,
 ) -> Follow {
     let services: Arc<[String]> = services.into();
     Follow { first: Some(before), next: Box::pin(wait(lines, services.clone(), seen)), services, seen }
@@ -173,7 +177,7 @@ fn follow(
 async fn wait(
     mut lines: control::Subscriber<Arc<control::Line>>,
     services: Arc<[String]>,
-    seen: u64,
+    seen: Option<u64>,
 ) -> (control::Subscriber<Arc<control::Line>>, Option<Bytes>) {
     loop {
         let mut text = Vec::new();
@@ -182,7 +186,7 @@ async fn wait(
             Some(Heard::Missed(missed)) => write_line(&mut text, &serde_json::json!({ "missed": missed })),
             Some(Heard::Item(line)) => {
                 let wanted = services.is_empty() || services.contains(&line.service);
-                if line.number > seen && wanted {
+                if Some(line.number) > seen && wanted {
                     write_line(&mut text, &*line);
                 }
             }
@@ -197,7 +201,7 @@ struct Follow {
     first: Option<Bytes>,
     next: Next,
     services: Arc<[String]>,
-    seen: u64,
+    seen: Option<u64>,
 }
 
 impl http_body::Body for Follow {

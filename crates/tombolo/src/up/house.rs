@@ -3,12 +3,13 @@
 
 use super::api::Api;
 use super::doors::Doors;
-use super::plan::{Plan, has_errors, read_manifest, shown};
-use super::run_file::RunFile;
+use super::plan::{Plan, has_errors, read_manifest};
+use super::run_file::{Held, RunFile, runs_already};
 use super::screen::Screen;
-use crate::serving::{FileWatch, Reloader, Signal, Signals};
+use crate::serving::{Reloader, Signal, Signals};
+use crate::watching::FileWatch;
 use crate::wiring::{Access, World, name_listener};
-use base::{Diagnostic, Fault, Kind, OnError, queue};
+use base::{Fault, Kind, OnError, queue};
 use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
 use proxy::{Plane, Served, Settings};
@@ -19,7 +20,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use telemetry::AccessLog;
 use telemetry::access::Format;
+use tokio::sync::Notify;
 use wire::{Limits, ServerTls};
+
+/// How often we look whether a start takes long.
+const STARTING_TICK: Duration = Duration::from_secs(1);
+
+/// Most lines shown before something that happened: as many as a subscriber can be behind.
+const LINES_BEFORE_MAX: usize = 1024;
 
 /// What the API asks of the house.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +48,7 @@ pub(crate) struct House {
     served: Served,
     access: Option<AccessLog>,
     addresses: Addresses,
-    run_file: RunFile,
+    run_file: Held,
     about: Arc<Mutex<serde_json::Value>>,
     wishes: queue::Receiver<Wish>,
     /// What happens to services, and what they print, from the first start on.
@@ -52,6 +60,22 @@ pub(crate) struct House {
 struct Heard {
     events: Subscriber<Event>,
     lines: Subscriber<Arc<Line>>,
+}
+
+impl Heard {
+    /// Shows the lines that came before what just happened: the last words of a process stand before its end.
+    fn lines_so_far(&mut self, screen: &Screen) {
+        for _ in 0..LINES_BEFORE_MAX {
+            if !screen.has_room() {
+                return;
+            }
+            match self.lines.try_next() {
+                Some(Said::Item(line)) => screen.line(&line),
+                Some(Said::Missed(missed)) => screen.missed(missed),
+                None => return,
+            }
+        }
+    }
 }
 
 /// What is open where.
@@ -67,11 +91,7 @@ impl House {
     /// Checks everything, opens all ports, then starts the services. On an error nothing is left running.
     pub(crate) async fn open(plan: Plan, screen: Screen) -> Result<Self, Fault> {
         if let Some(running) = RunFile::read(&plan.folder) {
-            return Err(Fault::new(
-                Kind::Conflict,
-                format!("`tombolo up` runs here already (pid {})", running.pid),
-            )
-            .hint("`tombolo status` shows it, `tombolo stop` ends it"));
+            return Err(runs_already(Some(running.pid)));
         }
         let gateway = &plan.manifest.gateway;
         let tls = match (&gateway.tls_cert, &gateway.tls_key) {
@@ -83,7 +103,7 @@ impl House {
         let world = World::new(gateway.workers)?;
         world.services.declare(plan.names());
         set_outside_services(&plan, &world)?;
-        let access = access_log(&plan, &world)?;
+        let access = access_log(&plan, &world, screen.is_json())?;
         let settings = Settings {
             body_bytes: plan.manifest.limits.body_bytes,
             access_log: plan.manifest.log.access,
@@ -101,10 +121,14 @@ impl House {
         let mut reloader = Reloader::new(plan.sources(), Vec::new(), gateway.strict);
         let mut told = reloader.reload(&gateway_plane).await;
         plan.place(&mut told.diagnostics);
-        told.diagnostics.extend(put_calls(&plan, &calls));
+        let (table, of_calls) = plan.build_calls(calls.builder());
+        let refused = told.refused || has_errors(&of_calls);
+        calls.put(table);
+        told.diagnostics.extend(of_calls);
         screen.diagnostics(&told.diagnostics);
-        if told.refused {
-            return Err(Fault::new(Kind::Invalid, "the routes have errors").hint("nothing was started"));
+        if refused {
+            let message = "routes or filters have errors, nothing was started";
+            return Err(Fault::new(Kind::Invalid, message).hint("they are named above"));
         }
 
         let listeners = world.gateway_listeners(gateway.address)?;
@@ -123,6 +147,10 @@ impl House {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }
 
+        let token = format!("{:016x}{:016x}", random_bits(), random_bits());
+        let run = RunFile { pid: std::process::id(), api: addresses.api, token };
+        let run_file = run.write(&plan.folder)?;
+
         let supervisor = Supervisor::start(Setup {
             clock: world.clock.clone(),
             chance: world.chance.clone(),
@@ -130,13 +158,10 @@ impl House {
             guard: Some(guard_command()?),
         });
         let heard = Heard { events: supervisor.events(), lines: supervisor.lines() };
-        let token = format!("{:016x}{:016x}", random_bits(), random_bits());
-        let run_file = RunFile { pid: std::process::id(), api: addresses.api, token };
-        run_file.write(&plan.folder)?;
         let about = Arc::new(Mutex::new(serde_json::Value::Null));
         let (wishes_sender, wishes) = queue::bounded(16);
         let api = Api {
-            token: run_file.token.as_str().into(),
+            token: run.token.as_str().into(),
             supervisor: supervisor.clone(),
             about: about.clone(),
             wishes: wishes_sender,
@@ -166,7 +191,7 @@ impl House {
         house.screen.opened(&house.plan, house.addresses);
         let begun = house.start_services().await;
         if let Err(fault) = begun {
-            house.close().await;
+            house.close(Arc::default()).await;
             return Err(fault);
         }
         Ok(house)
@@ -176,8 +201,13 @@ impl House {
     pub(crate) async fn run(mut self, mut signals: Signals) -> Result<(), Fault> {
         let mut watch = FileWatch::new(&self.plan.watched());
         let mut status = self.supervisor.watch_status();
-        let now = self.supervisor.status();
-        self.screen.settled(&now, &self.plan, self.addresses);
+        // What changed between the first reading and the watch.
+        self.reload_manifest().await;
+        watch.set(&self.plan.watched());
+        // What was so before anybody watched counts as news, after the events that led to it.
+        status.mark_changed();
+        let mut ticks = tokio::time::interval(STARTING_TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let reason = loop {
             tokio::select! {
                 biased;
@@ -197,19 +227,27 @@ impl House {
                     watch.set(&self.plan.watched());
                 }
                 event = self.heard.events.next() => match event {
-                    Some(Said::Item(event)) => self.screen.event(&event),
+                    Some(Said::Item(event)) => {
+                        self.heard.lines_so_far(&self.screen);
+                        self.screen.event(&event);
+                    }
                     Some(Said::Missed(_)) => {}
                     None => break "the supervisor ended",
                 },
-                line = self.heard.lines.next() => match line {
+                // Before the lines: a service that never stops printing must not keep the table away.
+                Ok(()) = status.changed() => {
+                    let services = status.borrow_and_update().clone();
+                    self.screen.settled(&services, &self.plan, self.addresses);
+                }
+                _ = ticks.tick(), if self.screen.is_waiting() => {
+                    self.screen.starting(&self.supervisor.status(), self.world.clock.unix());
+                }
+                line = self.heard.lines.next(), if self.screen.has_room() => match line {
                     Some(Said::Item(line)) => self.screen.line(&line),
                     Some(Said::Missed(missed)) => self.screen.missed(missed),
                     None => break "the supervisor ended",
                 },
-                _ = status.changed() => {
-                    let services = status.borrow_and_update().clone();
-                    self.screen.settled(&services, &self.plan, self.addresses);
-                }
+                () = self.screen.room(), if !self.screen.has_room() => {}
             }
         };
         self.screen.stopping(reason);
@@ -223,18 +261,32 @@ impl House {
         std::mem::swap(&mut heard, &mut self.heard);
         let supervisor = self.supervisor.clone();
         let mut screen = std::mem::replace(&mut self.screen, Screen::quiet());
-        let mut closing = std::pin::pin!(self.close());
+        let hurry = Arc::new(Notify::new());
+        let mut closing = std::pin::pin!(self.close(hurry.clone()));
+        let (mut events_end, mut lines_end) = (false, false);
         loop {
             tokio::select! {
                 biased;
-                Some(Said::Item(event)) = heard.events.next() => screen.event(&event),
-                Some(Said::Item(line)) = heard.lines.next() => screen.line(&line),
+                event = heard.events.next(), if !events_end => match event {
+                    Some(Said::Item(event)) => {
+                        heard.lines_so_far(&screen);
+                        screen.event(&event);
+                    }
+                    Some(Said::Missed(_)) => {}
+                    None => events_end = true,
+                },
+                line = heard.lines.next(), if !lines_end && screen.has_room() => match line {
+                    Some(Said::Item(line)) => screen.line(&line),
+                    Some(Said::Missed(missed)) => screen.missed(missed),
+                    None => lines_end = true,
+                },
                 ended = &mut closing => {
                     screen.stopped(&ended);
                     return;
                 }
                 signal = signals.next() => if let Signal::Stop(_) = signal {
                     screen.hurrying();
+                    hurry.notify_one();
                     let supervisor = supervisor.clone();
                     tokio::spawn(async move { supervisor.shutdown(Duration::from_millis(500)).await });
                 },
@@ -244,18 +296,22 @@ impl House {
 
     /// Takes no new requests, finishes those under way, stops the services (those who call before those who
     /// are called), then closes the doors between them.
-    async fn close(self) -> control::Ended {
+    async fn close(self, hurry: Arc<Notify>) -> control::Ended {
         let grace = self.plan.manifest.limits.drain_timeout;
         self.world.announce_shutdown();
         self.world.drainer.drain();
-        let _ = tokio::time::timeout(grace, self.served.ended()).await;
+        tokio::select! {
+            () = self.served.ended() => {}
+            () = tokio::time::sleep(grace) => {}
+            () = hurry.notified() => {}
+        }
         // Each service has its own grace; this bound is only for what nobody thought of.
         let ended = self.supervisor.shutdown(Duration::from_secs(3600)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), self.doors.close()).await;
         if let Some(access) = self.access {
             access.stop(Duration::from_secs(2));
         }
-        self.run_file.remove(&self.plan.folder);
+        drop(self.run_file);
         ended
     }
 
@@ -266,6 +322,12 @@ impl House {
             self.reload_manifest().await;
         } else {
             self.reload_routes().await;
+        }
+        if paths.iter().any(|path| self.plan.is_env_file(path)) {
+            // Whoever has other variables now begins anew.
+            if let Err(fault) = self.start_services().await {
+                self.screen.fault(&fault);
+            }
         }
         let rebuild: BTreeSet<String> =
             paths.iter().flat_map(|path| self.plan.watchers(path)).map(str::to_owned).collect();
@@ -299,8 +361,15 @@ impl House {
             return self.screen.note("manifest refused, the last good one stays in force");
         };
         diagnostics.extend(next.missing_files());
+        diagnostics.extend(next.new_syntax_errors(&self.plan));
+        // Old and new names are both known until it is decided which of them stay.
+        let names: BTreeSet<&str> = self.plan.names().into_iter().chain(next.names()).collect();
+        self.world.services.declare(names);
+        let (calls, told) = next.build_calls(self.calls.builder());
+        diagnostics.extend(told);
         self.screen.diagnostics(&diagnostics);
         if has_errors(&diagnostics) {
+            self.world.services.declare(self.plan.names());
             return self.screen.note("manifest refused, the last good one stays in force");
         }
         let changes = manifest::diff(&self.plan.manifest, &next.manifest);
@@ -317,7 +386,8 @@ impl House {
         if let Err(fault) = set_outside_services(&self.plan, &self.world) {
             self.screen.fault(&fault);
         }
-        self.screen.diagnostics(&put_calls(&self.plan, &self.calls));
+        self.calls.put(calls);
+        self.screen.know(&self.plan);
         self.reloader.replace(self.plan.sources(), self.plan.manifest.gateway.strict);
         self.reload_routes().await;
         if let Err(fault) = self.start_services().await {
@@ -394,22 +464,12 @@ fn set_outside_services(plan: &Plan, world: &World) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Puts the routes of internal calls in force; answers what is wrong with them.
-fn put_calls(plan: &Plan, calls: &Arc<Plane>) -> Vec<Diagnostic> {
-    let (definitions, mut diagnostics) = plan.calls();
-    let table = calls.builder().build(&definitions);
-    diagnostics.extend(table.invalid.iter().map(|invalid| invalid.diagnostic.clone()));
-    if diagnostics.is_empty() || calls.table().routes.is_empty() {
-        calls.put(table);
-    }
-    diagnostics
-}
-
-fn access_log(plan: &Plan, world: &World) -> Result<Option<AccessLog>, Fault> {
+/// Machines that read what happens are given the access log in a form they can read too.
+fn access_log(plan: &Plan, world: &World, json: bool) -> Result<Option<AccessLog>, Fault> {
     let log = &plan.manifest.log;
     let format = match log.format {
-        LogFormat::Text => Format::Terminal,
-        LogFormat::Json => Format::Json,
+        LogFormat::Text if !json => Format::Terminal,
+        LogFormat::Text | LogFormat::Json => Format::Json,
     };
     world.access_log(&Access { format, strip_query: log.strip_query, file: None }).map(Some)
 }
@@ -460,7 +520,8 @@ fn side_listeners(plan: &Plan, screen: &Screen) -> Result<(TcpListener, Option<T
 fn guard_command() -> Result<Vec<String>, Fault> {
     let binary = std::env::current_exe()
         .map_err(|error| Fault::new(Kind::Io, "cannot find the tombolo binary itself").because(error))?;
-    Ok(vec![shown(&binary).display().to_string(), "guard".to_owned()])
+    // Absolute: a bare name would be looked for in PATH, and may be another program there.
+    Ok(vec![binary.display().to_string(), "guard".to_owned()])
 }
 
 /// 64 bits nobody can guess: from the operating system, by the standard library's hash keys.

@@ -4,7 +4,7 @@
 use base::{Diagnostic, Fault, Kind, Severity, Source, Span};
 use eskip::{Arg, Backend, Call, Route};
 use manifest::{Manifest, RoutesEntry, ServiceSource};
-use proxy::{Definitions, RouteSource};
+use proxy::{Builder, Definitions, RouteSource, Table};
 use std::path::{Path, PathBuf};
 use wire::Edge;
 
@@ -97,6 +97,7 @@ impl Plan {
     /// Lets diagnostics about inline texts point into the manifest.
     pub(crate) fn place(&self, diagnostics: &mut [Diagnostic]) {
         for diagnostic in diagnostics {
+            diagnostic.message = self.placed(&diagnostic.message);
             let Some(place) = &mut diagnostic.place else { continue };
             for (at, entry) in self.manifest.routes.iter().enumerate() {
                 if let RoutesEntry::Inline { span, .. } = entry
@@ -110,6 +111,63 @@ impl Plan {
         }
     }
 
+    /// A message that names a place in an inline text (`tombolo.yaml (routes 1):2:1`) with that place in the
+    /// manifest.
+    fn placed(&self, message: &str) -> String {
+        let mut message = message.to_owned();
+        for (at, entry) in self.manifest.routes.iter().enumerate() {
+            let RoutesEntry::Inline { text, span } = entry else { continue };
+            let name = format!("{}:", self.inline_name(at));
+            let Some(found) = message.find(&name) else { continue };
+            let mut numbers = message[found + name.len()..].splitn(2, ':');
+            let line = numbers.next().and_then(|number| number.parse::<usize>().ok());
+            let digits =
+                |rest: &str| rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let rest = numbers.next().unwrap_or_default();
+            let column = rest[..digits(rest)].parse::<usize>().ok();
+            let (Some(line), Some(column)) = (line, column) else { continue };
+            let end = found + name.len() + line.to_string().len() + 1 + digits(rest);
+            let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+            let within =
+                text[start..].chars().take(column.saturating_sub(1)).map(char::len_utf8).sum::<usize>();
+            let place = self.manifest.place_of(span, start + within..start + within);
+            let (line, column) = self.source.position(place.start);
+            message.replace_range(found..end, &format!("{}:{line}:{column}", self.source.name));
+        }
+        message
+    }
+
+    /// What is wrong with the syntax of routes: all inline ones, and files that `before` did not name. What was
+    /// there before keeps its last good state, but what is new has none.
+    pub(crate) fn new_syntax_errors(&self, before: &Self) -> Vec<Diagnostic> {
+        let old = before.sources();
+        let mut errors = Vec::new();
+        for source in self.sources().into_iter().filter(|source| !old.contains(source)) {
+            let source = match source {
+                RouteSource::Text(source) => source,
+                RouteSource::File(path) => match std::fs::read_to_string(&path) {
+                    Ok(text) => Source::new(path.display().to_string(), text),
+                    // That it is missing is said elsewhere.
+                    Err(_) => continue,
+                },
+                RouteSource::Url(_) => continue,
+            };
+            errors.extend(eskip::parse(&source).errors.into_iter().map(|error| error.diagnostic));
+        }
+        self.place(&mut errors);
+        errors
+    }
+
+    /// Whether a service reads its variables from this file.
+    pub(crate) fn is_env_file(&self, changed: &Path) -> bool {
+        self.manifest.services.iter().any(|service| match &service.source {
+            ServiceSource::Run(command) => {
+                command.env_file.iter().any(|path| self.folder.join(path) == changed)
+            }
+            ServiceSource::At(_) => false,
+        })
+    }
+
     /// Each declared call.
     pub(crate) fn edges(&self) -> Vec<Edge> {
         let calls = |service: &manifest::Service| {
@@ -120,6 +178,26 @@ impl Plan {
             calls.into_iter().map(move |callee| Edge { caller: caller.clone(), callee })
         };
         self.manifest.services.iter().flat_map(calls).collect()
+    }
+
+    /// The table of internal calls, and what is wrong with the `filters` of services.
+    pub(crate) fn build_calls(&self, builder: &Builder) -> (Table, Vec<Diagnostic>) {
+        let (definitions, mut diagnostics) = self.calls();
+        let table = builder.build(&definitions);
+        diagnostics.extend(table.invalid.iter().map(|invalid| {
+            let mut diagnostic = invalid.diagnostic.clone();
+            // Nobody wrote that route: what was written are the filters of a service.
+            for service in &self.manifest.services {
+                if let Some(rest) =
+                    diagnostic.message.strip_prefix(&format!("route `{}`: ", call_id(&service.name)))
+                {
+                    diagnostic.message = format!("`filters` of service `{}`: {rest}", service.name);
+                    break;
+                }
+            }
+            diagnostic
+        }));
+        (table, diagnostics)
     }
 
     /// The routes of internal calls, one for each service: its `filters`, then the service. The host of an
@@ -151,7 +229,7 @@ impl Plan {
             }
             let host = format!("^{}$", service.name);
             let route = Route {
-                id: format!("to_{}", service.name.replace('-', "_")),
+                id: call_id(&service.name),
                 predicates: vec![Call {
                     name: "Host".into(),
                     args: vec![Arg::Text(host)],
@@ -207,6 +285,24 @@ impl Plan {
         self.manifest.services.iter().filter(watches).map(|service| service.name.as_str()).collect()
     }
 
+    /// Where a service's key names a path; the service's name where that can't be told, as with anchors.
+    fn place_of_path(&self, service: &manifest::Service, key: &str, path: &Path) -> Span {
+        let after_name = service.span.end.min(self.source.text.len());
+        let found = || {
+            let text = self.source.text.get(after_name..)?;
+            // Up to where the next service begins.
+            let others = self.manifest.services.iter().map(|other| other.span.start);
+            let end =
+                others.filter(|start| *start > after_name).min().map_or(text.len(), |end| end - after_name);
+            let text = text.get(..end)?;
+            let at = text.find(&format!("{key}:"))? + key.len() + 1;
+            let path = path.to_str()?;
+            let at = at + text.get(at..)?.find(path)? + after_name;
+            Some(at..at + path.len())
+        };
+        found().unwrap_or_else(|| service.span.clone())
+    }
+
     /// Files the manifest names that are not there, each with its place.
     pub(crate) fn missing_files(&self) -> Vec<Diagnostic> {
         let mut missing = Vec::new();
@@ -238,7 +334,7 @@ impl Plan {
                     );
                     missing.push(
                         Diagnostic::error("missing_file", message)
-                            .at(&self.source, service.span.clone())
+                            .at(&self.source, self.place_of_path(service, key, path))
                             .hint(format!("paths begin at `{}`", self.folder.display())),
                     );
                 }
@@ -246,6 +342,11 @@ impl Plan {
         }
         missing
     }
+}
+
+/// The id of the route of calls to a service. Two names never have the same: a name has no underscore.
+fn call_id(service: &str) -> String {
+    format!("to_{}", service.replace('-', "_"))
 }
 
 /// Whether any of them is an error.

@@ -4,12 +4,14 @@
 use super::house::Addresses;
 use super::overview::overview;
 use super::plan::Plan;
-use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, err, out, paint};
+use super::printer::Printer;
+use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, fault_text, paint};
 use anstyle::{AnsiColor, Style};
-use base::{Diagnostic, Fault};
+use base::{Diagnostic, Fault, UnixTime};
 use control::{Applied, Ended, Event, Line, ServiceStatus, State, Stream, Trouble, What};
 use manifest::ServiceSource;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Colours of services' prefixes, in turn. Red and yellow are for trouble.
 const COLOURS: [AnsiColor; 6] = [
@@ -21,20 +23,48 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightMagenta,
 ];
 
+/// Columns for names in front of lines, at least: `tombolo` has seven letters.
+const WIDTH_MIN: usize = 7;
+
+/// After so many restarts a service that ends is no longer waited for.
+const RESTARTS_AT_REST: u32 = 4;
+
+/// A start that takes longer is worth a word.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Prints what happens. Machines get one JSON object a line instead.
 pub(crate) struct Screen {
     json: bool,
     quiet: bool,
     width: usize,
     colours: BTreeMap<String, Style>,
-    /// Whether the table was shown for what is wanted now.
-    settled: bool,
+    shown: Shown,
+    /// Services of which was said that they take long to start.
+    slow: BTreeSet<String>,
+    printer: Printer,
+}
+
+/// Whether the table was shown for what is wanted now, and how things stood then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    No,
+    /// It is shown once more when all is well.
+    Trouble,
+    Well,
 }
 
 impl Screen {
     /// For people, or as JSON lines.
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, quiet: false, width: 7, colours: BTreeMap::new(), settled: false }
+        Self {
+            json,
+            quiet: false,
+            width: WIDTH_MIN,
+            colours: BTreeMap::new(),
+            shown: Shown::No,
+            slow: BTreeSet::new(),
+            printer: Printer::start(),
+        }
     }
 
     /// For nobody.
@@ -44,21 +74,74 @@ impl Screen {
 
     /// All ports are open.
     pub(crate) fn opened(&mut self, plan: &Plan, addresses: Addresses) {
-        let names = plan.names();
-        self.width = names.iter().map(|name| name.len() + 2).max().unwrap_or(0).max(7);
-        for (at, name) in names.iter().enumerate() {
-            self.colours.insert((*name).to_owned(), COLOURS[at % COLOURS.len()].on_default());
-        }
+        self.know(plan);
         if !self.json && !self.quiet {
             let gateway = url(addresses);
-            err(format_args!("{} gateway at {}", paint(BOLD, plan.name()), paint(CYAN, gateway)));
+            self.printer.err(format_args!(
+                "{} gateway at {}",
+                paint(BOLD, plan.name()),
+                paint(CYAN, gateway)
+            ));
+        }
+    }
+
+    /// These are the services from now on. Who has a colour keeps it.
+    pub(crate) fn know(&mut self, plan: &Plan) {
+        let names = plan.names();
+        self.width = names.iter().map(|name| name.len() + 2).max().unwrap_or(0).max(WIDTH_MIN);
+        for name in names {
+            let next = COLOURS[self.colours.len() % COLOURS.len()].on_default();
+            self.colours.entry(name.to_owned()).or_insert(next);
         }
     }
 
     /// Services are about to change.
     pub(crate) fn applied(&mut self, applied: &Applied) {
         if !(applied.started.is_empty() && applied.restarted.is_empty() && applied.stopped.is_empty()) {
-            self.settled = false;
+            self.shown = Shown::No;
+            self.slow.clear();
+        }
+    }
+
+    /// Whether machines read this.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether lines of services may be printed now; if not, [`room`](Self::room) tells when.
+    pub(crate) fn has_room(&self) -> bool {
+        self.printer.has_room()
+    }
+
+    /// Waits until there is room.
+    pub(crate) async fn room(&self) {
+        self.printer.room().await;
+    }
+
+    /// Whether [`starting`](Self::starting) may still have something to say.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.shown == Shown::No
+    }
+
+    /// Says of services that take long to start what they are waited for.
+    pub(crate) fn starting(&mut self, services: &[ServiceStatus], now: UnixTime) {
+        for service in services {
+            for one in service.replicas.iter().filter(|one| one.state == State::Starting) {
+                let (Some(since), Some(health)) = (one.started_at, &one.health) else { continue };
+                if now.0.saturating_sub(since.0) < SLOW || !self.slow.insert(service.name.clone()) {
+                    continue;
+                }
+                let text = format!("still starting: {health}");
+                if self.json {
+                    self.object(&serde_json::json!({ "note": text, "service": service.name }));
+                } else if !self.quiet {
+                    self.printer.err(format_args!(
+                        "{} {}",
+                        self.prefix(&service.name, None),
+                        paint(YELLOW, text)
+                    ));
+                }
+            }
         }
     }
 
@@ -74,7 +157,7 @@ impl Screen {
             Stream::Stderr | Stream::Stdout => line.text.clone(),
             Stream::Build => paint(DIM, &line.text),
         };
-        out(format_args!("{} {text}", self.prefix(&line.service, line.instance)));
+        self.printer.out(format_args!("{} {text}", self.prefix(&line.service, line.instance)));
     }
 
     /// Lines came faster than they could be printed.
@@ -88,7 +171,7 @@ impl Screen {
         } else if self.json {
             self.object(&serde_json::json!({ "note": text }));
         } else {
-            err(format_args!("{} {text}", self.prefix("tombolo", None)));
+            self.printer.err(format_args!("{} {text}", self.prefix("tombolo", None)));
         }
     }
 
@@ -97,7 +180,7 @@ impl Screen {
         if self.json {
             self.object(&serde_json::json!({ "error": fault.to_string(), "hint": fault.hint }));
         } else if !self.quiet {
-            crate::term::fault(fault);
+            self.printer.err(fault_text(fault));
         }
     }
 
@@ -108,7 +191,9 @@ impl Screen {
                 self.object(&serde_json::json!({ "diagnostic": diagnostic.report() }));
             }
         } else if !self.quiet {
-            crate::term::diagnostics(diagnostics);
+            for diagnostic in diagnostics {
+                self.printer.err(format_args!("{}\n", diagnostic.render(true)));
+            }
         }
     }
 
@@ -121,7 +206,8 @@ impl Screen {
             return self.object(&serde_json::json!({ "event": event }));
         }
         let name = if event.service.is_empty() { "tombolo" } else { &event.service };
-        let say = |text: String| err(format_args!("{} {text}", self.prefix(name, event.instance)));
+        let say =
+            |text: String| self.printer.err(format_args!("{} {text}", self.prefix(name, event.instance)));
         match &event.what {
             What::BuildStarted { command, .. } => {
                 say(paint(DIM, format_args!("building: {}", shell(command))));
@@ -147,13 +233,12 @@ impl Screen {
             What::Restarting { after_ms, restarts } => {
                 say(paint(YELLOW, format_args!("restart {restarts} in {}", seconds(*after_ms))));
             }
-            What::CrashLooped { trouble, restarts, last_lines } => {
+            What::CrashLooped { restarts, last_lines, .. } => {
                 self.last_lines(name, event.instance, last_lines);
                 say(paint(
                     RED.bold(),
                     format_args!("crash-looping: ended again after {restarts} restarts, left ended"),
                 ));
-                self.trouble(name, event.instance, trouble);
                 say(format!("{}: fix it and run `tombolo restart {name}`", paint(CYAN.bold(), "hint")));
             }
             What::Done { success } => {
@@ -184,6 +269,11 @@ impl Screen {
                     State::Waiting | State::Building | State::Starting | State::Stopping
                 )
         };
+        // One that ends again and again is at rest: what it does next, it will do for long.
+        let again = |service: &ServiceStatus| {
+            service.state == State::Backoff
+                && service.replicas.iter().all(|one| one.restarts < RESTARTS_AT_REST)
+        };
         let stuck =
             |service: &ServiceStatus| service.state == State::Waiting && !service.waiting_for.is_empty();
         let wanted =
@@ -192,28 +282,37 @@ impl Screen {
         let failed = services.iter().any(|service| {
             matches!(service.state, State::BuildFailed | State::Failed | State::CrashLooped | State::Stopped)
         });
-        let at_rest = services.iter().all(|service| !moving(service) || (failed && stuck(service)));
-        if self.settled || self.quiet || services.len() != wanted || !at_rest {
+        let at_rest =
+            services.iter().all(|service| !(moving(service) || again(service)) || (failed && stuck(service)));
+        let well = services.iter().all(|service| matches!(service.state, State::Healthy | State::Done));
+        let news = match self.shown {
+            Shown::No => true,
+            Shown::Trouble => well,
+            Shown::Well => false,
+        };
+        if self.quiet || services.len() != wanted || !at_rest || !news {
             return;
         }
-        self.settled = true;
+        self.shown = if well { Shown::Well } else { Shown::Trouble };
         if self.json {
             self.object(&serde_json::json!({ "settled": services, "gateway": url(addresses) }));
             return;
         }
-        err("");
-        err(overview(&serde_json::json!({ "services": services, "outside": plan.outside() })));
-        err("");
-        err(format_args!("  gateway  {}", paint(CYAN, url(addresses))));
+        self.printer.err("");
+        self.printer.err(overview(&serde_json::json!({ "services": services, "outside": plan.outside() })));
+        self.printer.err("");
+        self.printer.err(format_args!("  gateway  {}", paint(CYAN, url(addresses))));
         if let Some(support) = addresses.support {
-            err(format_args!("  routes   {}", paint(CYAN, format_args!("http://{support}/routes"))));
-            err(format_args!("  metrics  {}", paint(CYAN, format_args!("http://{support}/metrics"))));
+            self.printer
+                .err(format_args!("  routes   {}", paint(CYAN, format_args!("http://{support}/routes"))));
+            self.printer
+                .err(format_args!("  metrics  {}", paint(CYAN, format_args!("http://{support}/metrics"))));
         }
-        err(paint(
+        self.printer.err(paint(
             DIM,
             "  Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal",
         ));
-        err("");
+        self.printer.err("");
     }
 
     /// Somebody said stop.
@@ -246,24 +345,28 @@ impl Screen {
     }
 
     fn trouble(&self, name: &str, instance: Option<u32>, trouble: &Trouble) {
-        err(format_args!("{} {}", self.prefix(name, instance), paint(RED, &trouble.message)));
+        self.printer.err(format_args!("{} {}", self.prefix(name, instance), paint(RED, &trouble.message)));
         if let Some(hint) = &trouble.hint {
-            err(format_args!("{} {}: {hint}", self.prefix(name, instance), paint(CYAN.bold(), "hint")));
+            self.printer.err(format_args!(
+                "{} {}: {hint}",
+                self.prefix(name, instance),
+                paint(CYAN.bold(), "hint")
+            ));
         }
     }
 
     fn last_lines(&self, name: &str, instance: Option<u32>, lines: &[String]) {
         if !lines.is_empty() {
-            err(format_args!("{} its last lines:", self.prefix(name, instance)));
+            self.printer.err(format_args!("{} its last lines:", self.prefix(name, instance)));
             for line in lines {
-                err(format_args!("{}   {}", self.prefix(name, instance), paint(DIM, line)));
+                self.printer.err(format_args!("{}   {}", self.prefix(name, instance), paint(DIM, line)));
             }
         }
     }
 
     fn object(&self, value: &serde_json::Value) {
         if !self.quiet {
-            out(value);
+            self.printer.out(value);
         }
     }
 }
