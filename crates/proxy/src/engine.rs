@@ -90,6 +90,7 @@ impl Plane {
         self.builder.metrics.set_routes(table.routes.len(), table.built_at);
         self.table.store(Arc::new(table));
         self.builder.lasting.sweep();
+        self.breakers.sweep(self.builder.clock.now());
     }
 }
 

@@ -32,6 +32,10 @@ impl Services {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = BTreeMap::new();
         for name in names {
+            // A name given twice is one service: making it anew would empty it.
+            if next.contains_key(name) {
+                continue;
+            }
             let service = known
                 .remove(name)
                 .unwrap_or_else(|| Arc::new(Service { name: name.to_owned(), members: ArcSwap::default() }));
@@ -86,7 +90,7 @@ mod tests {
         services.declare(["cart", "web"]);
         services.set("cart", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
         let before = services.get("cart").unwrap().members();
-        services.declare(["cart"]);
+        services.declare(["cart", "cart"]);
         services.set("cart", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
         services.set("gone", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
         assert!(Arc::ptr_eq(&before, &services.get("cart").unwrap().members()));
