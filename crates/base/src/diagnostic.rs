@@ -4,7 +4,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A range of bytes in a source text.
 pub type Span = Range<usize>;
@@ -26,12 +26,26 @@ pub struct Source {
     pub name: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+    lines: Lines,
 }
+
+/// Where the lines of a text begin, found when the first position is asked for: a large file may have a
+/// hundred thousand mistakes. It follows from the text, so any two are alike.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<OnceLock<Box<[usize]>>>);
+
+impl PartialEq for Lines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Lines {}
 
 impl Source {
     /// A source of this name and text.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), lines: Lines::default() }
     }
 
     /// The line and column of a byte offset, both from 1, columns in characters. An offset past the end
@@ -41,9 +55,13 @@ impl Source {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let starts = self.lines.0.get_or_init(|| {
+            let after =
+                self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(after).collect()
+        });
+        let line = starts.partition_point(|start| *start <= offset);
+        (line, self.text[starts[line - 1]..offset].chars().count() + 1)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod queue;
 mod suggest;
 #[cfg(feature = "tasks")]
 mod tasks;
+mod text_file;
 
 pub use chance::Chance;
 pub use clock::{Clock, ClockHand, Moment, UnixTime};
@@ -25,3 +26,4 @@ pub use ids::{Instance, SpanId, TraceId};
 pub use suggest::did_you_mean;
 #[cfg(feature = "tasks")]
 pub use tasks::{OnError, Scope, TaskEnd};
+pub use text_file::read_text;

@@ -4,10 +4,13 @@
 /// ignored, so `setpath` finds `setPath`.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    let most = (word.chars().count() / 3).clamp(1, 3);
+    let length = lower.chars().count();
+    let most = (length / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        // A table of a hundred thousand mistakes asks so often: what can't be near is not compared.
+        .filter(|name| name.chars().count().abs_diff(length) <= most)
+        .map(|name| (strsim::osa_distance(&lower, &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, name)| (*distance, *name))
         .map(|(_, name)| name)

@@ -5,12 +5,11 @@ use crate::supervisor::Wanted;
 use base::{Fault, Kind, Severity, Source};
 use manifest::Command;
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Largest file of variables.
-const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
+const ENV_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// What a process of a service sees. Not `Debug`: values of variables may be secrets.
 #[derive(PartialEq, Eq)]
@@ -62,19 +61,12 @@ fn read_env_file(service: &str, path: &Path, written: &Path) -> Result<Vec<(Stri
     let written = written.display();
     let fails =
         |kind, why: &str| Fault::new(kind, format!("env_file `{written}` of service `{service}` {why}"));
-    let mut bytes = Vec::new();
-    let metadata =
-        std::fs::metadata(path).map_err(|error| fails(Kind::NotFound, "can't be read").because(error))?;
-    if !metadata.is_file() {
+    // A pipe would keep us waiting for whoever writes to it.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
         return Err(fails(Kind::Invalid, "is not a file"));
     }
-    std::fs::File::open(path)
-        .and_then(|file| file.take(ENV_FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| fails(Kind::Io, "can't be read").because(error))?;
-    if bytes.len() as u64 > ENV_FILE_BYTES_MAX {
-        return Err(fails(Kind::TooMuch, "is larger than 1 MiB"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| fails(Kind::Invalid, "is not UTF-8 text"))?;
+    let called = format!("env_file `{written}` of service `{service}`");
+    let text = base::read_text(&called, path, ENV_FILE_BYTES_MAX)?;
     let source = Source::new(written.to_string(), text);
     let (variables, diagnostics) = manifest::env_file(&source);
     match diagnostics.into_iter().find(|diagnostic| diagnostic.severity == Severity::Error) {

@@ -105,7 +105,7 @@ impl Account {
         }
         let counter = Arc::new(AtomicU64::new(0));
         self.request_bytes = Some(counter.clone());
-        body.with_tail(move |_, bytes| counter.store(bytes, Ordering::Relaxed))
+        body.with_counter(counter)
     }
 
     /// The name of "no route".

@@ -89,6 +89,7 @@ impl Plane {
             .set_invalid(table.invalid.iter().map(|invalid| (invalid.route.id.as_str(), invalid.code)));
         self.builder.metrics.set_routes(table.routes.len(), table.built_at);
         self.table.store(Arc::new(table));
+        self.builder.metrics.sweep();
         self.builder.lasting.sweep();
         self.breakers.sweep(self.builder.clock.now());
     }

@@ -23,6 +23,16 @@ pub enum RouteSource {
     Url(String),
 }
 
+impl RouteSource {
+    /// Whether both are the same place, though what is written there may have changed.
+    fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one.name == other.name,
+            _ => self == other,
+        }
+    }
+}
+
 /// Changes of every table on its way from the sources.
 #[derive(Clone)]
 pub enum Step {
@@ -90,8 +100,8 @@ impl RouteSources {
         let mut before = std::mem::take(&mut self.entries);
         self.entries = sources
             .into_iter()
-            .map(|source| match before.iter().position(|entry| entry.source == source) {
-                Some(at) => before.swap_remove(at),
+            .map(|source| match before.iter().position(|entry| entry.source.is_same_place(&source)) {
+                Some(at) => Entry { source, ..before.swap_remove(at) },
                 None => Entry::new(source),
             })
             .collect();
@@ -198,18 +208,8 @@ async fn read_file(path: &Path) -> Result<Source, Fault> {
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || {
         let name = path.display().to_string();
-        match std::fs::read(&path) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Ok(Source::new(name, text)),
-                Err(error) => Err(Fault::new(
-                    Kind::Invalid,
-                    format!("routes file `{name}` is not UTF-8 at byte {}", error.utf8_error().valid_up_to()),
-                )),
-            },
-            Err(error) => Err(Fault::new(Kind::NotFound, format!("routes file `{name}` can't be read"))
-                .hint("check the path; a relative one begins at the current folder or the manifest's")
-                .because(error)),
-        }
+        let text = base::read_text(&format!("routes file `{name}`"), &path, eskip::TEXT_BYTES_MAX)?;
+        Ok(Source::new(name, text))
     });
     read.await.unwrap_or_else(|_| Err(Fault::new(Kind::Bug, "reading a routes file panicked")))
 }

@@ -102,15 +102,20 @@ impl Metrics {
             return meter.clone();
         }
         if routes.len() >= ROUTES_MAX {
-            // Nobody scrapes: those that left the table must go without having been shown.
-            routes.retain(|_, meter| Arc::strong_count(meter) > 1);
-        }
-        if routes.len() >= ROUTES_MAX {
             return self.0.other.clone();
         }
         let meter = Arc::new(RouteMeter::new(id, self.0.workers.len()));
         routes.insert(id.to_owned(), meter.clone());
         meter
+    }
+
+    /// Makes room if there is none: where nobody scrapes, the meters of routes that left the table must go
+    /// without having been shown. Called when a table has been replaced.
+    pub fn sweep(&self) {
+        let mut routes = self.routes();
+        if routes.len() >= ROUTES_MAX {
+            routes.retain(|_, meter| Arc::strong_count(meter) > 1);
+        }
     }
 
     /// A counter of this metric with these values of its labels; the same for the same values.

@@ -8,6 +8,8 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use std::io::ErrorKind;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ pub struct Body {
     inner: Inner,
     /// Bytes that passed so far.
     passed: u64,
+    /// Where others read how many have passed.
+    counter: Option<Arc<AtomicU64>>,
     tail: Option<Box<dyn Tail>>,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
@@ -75,7 +79,7 @@ impl Body {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner, passed: 0, tail: None, deadline: None }
+        Self { inner, passed: 0, counter: None, tail: None, deadline: None }
     }
 
     /// Tells `tail` when the body ends. A tail that is there already is told as well, first.
@@ -87,6 +91,12 @@ impl Body {
                 Box::new(tail).ended(ending, bytes);
             }),
         });
+        self
+    }
+
+    /// Writes to `counter` how many bytes have passed, as they do.
+    pub fn with_counter(mut self, counter: Arc<AtomicU64>) -> Self {
+        self.counter = Some(counter);
         self
     }
 
@@ -156,8 +166,15 @@ impl Body {
         Fault::new(Kind::Timeout, "the body did not end in time")
     }
 
+    fn pass(&mut self, bytes: u64) {
+        self.passed += bytes;
+        if let Some(counter) = &self.counter {
+            counter.store(self.passed, Ordering::Relaxed);
+        }
+    }
+
     fn finish(&mut self, ending: Ending, more: u64) {
-        self.passed += more;
+        self.pass(more);
         self.inner = Inner::Empty;
         self.deadline = None;
         if let Some(tail) = self.tail.take() {
@@ -187,7 +204,7 @@ impl http_body::Body for Body {
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.passed += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                this.pass(frame.data_ref().map_or(0, |data| data.remaining() as u64));
                 let over = match &this.inner {
                     Inner::Empty | Inner::Full(_) => true,
                     Inner::Incoming(incoming) => incoming.is_end_stream(),
@@ -360,6 +377,18 @@ mod tests {
         drop(body);
         assert_eq!(*seen.lock().unwrap(), [(Ending::Complete, 5)]);
         assert_eq!(*dropped.lock().unwrap(), [(Ending::Dropped, 0)]);
+    }
+
+    #[tokio::test]
+    async fn bytes_are_counted_as_they_pass() {
+        let counter = Arc::new(AtomicU64::new(0));
+        let mut body = Body::stream(Endless).with_counter(counter.clone());
+        for seen in [10, 20] {
+            body.frame().await.unwrap().unwrap();
+            assert_eq!(counter.load(Ordering::Relaxed), seen);
+        }
+        Body::full("hello").with_counter(counter.clone()).collect(5).await.unwrap();
+        assert_eq!(counter.load(Ordering::Relaxed), 5);
     }
 
     #[tokio::test]

@@ -226,6 +226,7 @@ fn routes_beyond_the_limit_share_a_meter_until_others_leave() {
     assert_eq!(metrics.route("late").id(), OTHER);
     assert_eq!(metrics.route("r7").id(), "r7");
     drop(kept);
+    metrics.sweep();
     assert_eq!(metrics.route("late").id(), "late", "nobody scraped, but there must be room again");
 }
 

@@ -12,7 +12,7 @@ use wire::Edge;
 const NAMES: [&str; 2] = ["tombolo.yaml", "tombolo.yml"];
 
 /// Most bytes of a manifest; more is no manifest but a mistake.
-const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
 /// What a manifest asks for.
 pub(crate) struct Plan {
@@ -28,18 +28,7 @@ pub(crate) struct Plan {
 /// with errors there is none.
 pub(crate) fn read_manifest(path: &Path) -> Result<(Option<Plan>, Vec<Diagnostic>), Fault> {
     let file = find(path)?;
-    let failed = |error: std::io::Error| {
-        Fault::new(Kind::Io, format!("`{}` can't be read", file.display())).because(error)
-    };
-    let length = std::fs::metadata(&file).map_err(failed)?.len();
-    if length > MANIFEST_BYTES_MAX {
-        return Err(Fault::new(Kind::TooMuch, format!("`{}` has more than 1 MiB", file.display()))
-            .hint("is it a manifest? routes may stand in files of their own"));
-    }
-    let text = String::from_utf8(std::fs::read(&file).map_err(failed)?).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Fault::new(Kind::Invalid, format!("`{}` is not UTF-8 at byte {at}", file.display()))
-    })?;
+    let text = base::read_text(&format!("`{}`", file.display()), &file, MANIFEST_BYTES_MAX)?;
     let source = Source::new(file.display().to_string(), text);
     let (manifest, diagnostics) = manifest::read(&source);
     let absolute = std::path::absolute(&file)?;
@@ -145,11 +134,14 @@ impl Plan {
         for source in self.sources().into_iter().filter(|source| !old.contains(source)) {
             let source = match source {
                 RouteSource::Text(source) => source,
-                RouteSource::File(path) => match std::fs::read_to_string(&path) {
-                    Ok(text) => Source::new(path.display().to_string(), text),
-                    // That it is missing is said elsewhere.
-                    Err(_) => continue,
-                },
+                RouteSource::File(path) => {
+                    let name = path.display().to_string();
+                    match base::read_text(&name, &path, eskip::TEXT_BYTES_MAX) {
+                        Ok(text) => Source::new(name, text),
+                        // That it is missing is said elsewhere.
+                        Err(_) => continue,
+                    }
+                }
                 RouteSource::Url(_) => continue,
             };
             errors.extend(eskip::parse(&source).errors.into_iter().map(|error| error.diagnostic));
