@@ -1,0 +1,74 @@
+//! HTTP/1.1 to an upstream, by hyper: one request at a time.
+
+use crate::{Body, Request, Response};
+use base::{Blame, Fault, Kind, Retry};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Our end of the connection; hyper's driver has the socket.
+pub(super) struct Sender(http1::SendRequest<Body>);
+
+impl Sender {
+    pub(super) async fn begin(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        header_bytes: usize,
+    ) -> Result<Self, Fault> {
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(header_bytes)
+            .preserve_header_case(false)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Fault::new(Kind::Unavailable, "no HTTP connection").because(error))?;
+        // The driver ends with the connection; its error reaches whoever waits for a response.
+        tokio::spawn(async move {
+            let _ = driver.await;
+        });
+        Ok(Self(sender))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    pub(super) async fn ready(&mut self) -> bool {
+        self.0.ready().await.is_ok()
+    }
+
+    /// The response, or why there is none and the request when nothing of it was sent.
+    pub(super) async fn send(&mut self, request: Request) -> Result<Response, (Fault, Option<Box<Request>>)> {
+        match self.0.try_send_request(request).await {
+            Ok(response) => Ok(response.map(Body::incoming)),
+            Err(mut error) => {
+                let request = error.take_message().map(Box::new);
+                let error = error.into_error();
+                let retry = if request.is_some() { Retry::Safe } else { Retry::IfIdempotent };
+                let (kind, blame, message) = if error.is_parse() {
+                    (Kind::Invalid, Blame::Neighbour, "the upstream's answer is not HTTP")
+                } else if error.is_timeout() {
+                    (Kind::Timeout, Blame::Neighbour, "the upstream did not answer in time")
+                } else if let Some(kind) = body_fault(&error) {
+                    (kind, Blame::Caller, "the request's body broke off")
+                } else {
+                    (
+                        Kind::Unavailable,
+                        Blame::Neighbour,
+                        "the upstream closed the connection without an answer",
+                    )
+                };
+                let fault = Fault::new(kind, message).blame(blame).retry(retry).because(error);
+                Err((fault, request))
+            }
+        }
+    }
+}
+
+/// How the body we gave failed, if a send failed because of that.
+fn body_fault(error: &hyper::Error) -> Option<Kind> {
+    let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
+    fault.map(|fault| fault.kind).or_else(|| error.is_user().then_some(Kind::Unavailable))
+}
