@@ -268,26 +268,14 @@ impl Gateway {
                 }
             };
             let sent = request.take().unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take()));
-            let sending = tokio::time::timeout_at(answer_by, connection.send(sent)).await;
-            let error = match sending {
+            let error = match connection.send(sent, answer_by).await {
                 // We asked for no other protocol, so nothing we understand can follow.
-                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     let fault = Fault::new(Kind::Invalid, "the backend changes the protocol unasked");
                     return Err(send_failure(fault.blame(Blame::Neighbour)));
                 }
-                Ok(Ok(response)) => {
-                    return Ok(self.returned(response, connection, in_flight, deadline));
-                }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    let fault = Fault::new(Kind::Timeout, "the backend did not answer in time");
-                    return Err(Failure {
-                        status: StatusCode::GATEWAY_TIMEOUT,
-                        cause: Cause::RESPONSE_TIMEOUT,
-                        fault,
-                        unsent: false,
-                    });
-                }
+                Ok(response) => return Ok(self.returned(response, connection, in_flight, deadline)),
+                Err(error) => error,
             };
             // A connection that served before may have been closed by an idle time-out as we sent. That is
             // no failure of the backend: nothing was sent, or repeating does no harm.
@@ -431,15 +419,15 @@ impl Gateway {
         for idle_ones in [true, false] {
             let Ok(mut connection) = self.connect(&endpoint, by, idle_ones).await else { return };
             let Some(sent) = request.take() else { return };
-            match tokio::time::timeout_at(by, connection.send(sent)).await {
-                Ok(Ok(response)) => {
+            match connection.send(sent, by).await {
+                Ok(response) => {
                     return drain(self.returned(response, connection, in_flight, Some(by))).await;
                 }
-                Ok(Err(error)) if error.reused => {
+                Err(error) if error.reused => {
                     let anew = again.take().map(|head| Request::from_parts(head, Body::empty()));
                     request = error.request.map(|request| *request).or(anew);
                 }
-                _ => return,
+                Err(_) => return,
             }
         }
     }

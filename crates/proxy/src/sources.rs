@@ -243,7 +243,8 @@ async fn fetch(
             request.headers_mut().insert(IF_NONE_MATCH, tag.clone());
         }
         let mut connection = dialer.dial(&origin).await?;
-        let response = connection.send(request).await.map_err(|error| error.fault)?;
+        let by = tokio::time::Instant::now() + FETCH_TIMEOUT;
+        let response = connection.send(request, by).await.map_err(|error| error.fault)?;
         match (response.status(), &*tagged) {
             (StatusCode::NOT_MODIFIED, Some((_, source))) => Ok(source.clone()),
             (StatusCode::OK, _) => {

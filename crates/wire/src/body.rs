@@ -119,6 +119,14 @@ impl Body {
         }))
     }
 
+    /// The bytes, if they are there already.
+    pub fn as_full(&self) -> Option<&Bytes> {
+        match &self.inner {
+            Inner::Full(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Whether no byte is left.
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)

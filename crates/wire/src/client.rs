@@ -7,12 +7,13 @@ mod origin;
 
 pub use origin::{Origin, Scheme};
 
-use crate::{ClientTls, Request, Response};
+use crate::{ClientTls, Http1, Request, Response, h1};
 use base::{Blame, Fault, Kind, Retry};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Opens connections.
 #[derive(Clone)]
@@ -21,13 +22,20 @@ pub struct Dialer {
     pub connect_timeout: Duration,
     /// Most bytes of a response's head.
     pub header_bytes: usize,
+    /// Who frames HTTP/1.1.
+    pub http1: Http1,
     /// Whom https upstreams must be vouched for by; `None`: the machine's roots, read when first needed.
     pub tls: Option<ClientTls>,
 }
 
 impl Default for Dialer {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(60), header_bytes: 256 << 10, tls: None }
+        Self {
+            connect_timeout: Duration::from_secs(60),
+            header_bytes: 256 << 10,
+            http1: Http1::default(),
+            tls: None,
+        }
     }
 }
 
@@ -59,8 +67,11 @@ impl Dialer {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<Connection, Fault> {
-        let sender = http1::Sender::begin(stream, self.header_bytes).await?;
-        Ok(Connection { engine: Engine::Http1(sender), used: false })
+        let engine = match self.http1 {
+            Http1::Strict => Engine::Strict(h1::Sender::new(Box::new(stream), self.header_bytes)),
+            Http1::Hyper => Engine::Hyper(http1::Sender::begin(stream, self.header_bytes).await?),
+        };
+        Ok(Connection { engine, used: false })
     }
 }
 
@@ -72,7 +83,8 @@ pub struct Connection {
 
 /// Who frames the bytes.
 enum Engine {
-    Http1(http1::Sender),
+    Strict(h1::Sender),
+    Hyper(http1::Sender),
 }
 
 /// A request that got no response.
@@ -91,7 +103,8 @@ impl Connection {
     /// Whether the other end has closed it, as far as we know by now.
     pub fn is_closed(&self) -> bool {
         match &self.engine {
-            Engine::Http1(sender) => sender.is_closed(),
+            Engine::Strict(sender) => sender.is_closed(),
+            Engine::Hyper(sender) => sender.is_closed(),
         }
     }
 
@@ -103,7 +116,8 @@ impl Connection {
     /// Whether a request can be sent at once.
     pub fn is_ready(&self) -> bool {
         match &self.engine {
-            Engine::Http1(sender) => sender.is_ready(),
+            Engine::Strict(sender) => sender.is_ready(),
+            Engine::Hyper(sender) => sender.is_ready(),
         }
     }
 
@@ -111,16 +125,24 @@ impl Connection {
     /// request's body may still be on its way when its response is over, so whoever waits sets a bound.
     pub async fn ready(&mut self) -> bool {
         match &mut self.engine {
-            Engine::Http1(sender) => sender.ready().await,
+            Engine::Strict(sender) => sender.ready().await,
+            Engine::Hyper(sender) => sender.ready().await,
         }
     }
 
-    /// Sends a request and waits for the head of its response. The request's URI is its target as it shall
-    /// stand on the wire (origin form), and the Host header is the caller's to set.
-    pub async fn send(&mut self, request: Request) -> Result<Response, SendError> {
+    /// Sends a request and waits for the head of its response until `by`. The request's URI is its target as
+    /// it shall stand on the wire (origin form), and the Host header is the caller's to set.
+    pub async fn send(&mut self, request: Request, by: Instant) -> Result<Response, SendError> {
         let reused = std::mem::replace(&mut self.used, true);
         let sent = match &mut self.engine {
-            Engine::Http1(sender) => sender.send(request).await,
+            Engine::Strict(sender) => sender.send(request, by).await,
+            Engine::Hyper(sender) => match tokio::time::timeout_at(by, sender.send(request)).await {
+                Ok(sent) => sent,
+                Err(_) => {
+                    let fault = Fault::new(Kind::Timeout, "the upstream did not answer in time");
+                    Err((fault.blame(Blame::Neighbour).retry(Retry::IfIdempotent), None))
+                }
+            },
         };
         sent.map_err(|(fault, request)| SendError { fault, request, reused })
     }

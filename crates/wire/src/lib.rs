@@ -4,6 +4,7 @@
 
 mod body;
 mod client;
+mod h1;
 mod handler;
 mod linger;
 mod listen;
@@ -15,5 +16,5 @@ pub use body::{Body, Ending, Tail};
 pub use client::{Connection, Dialer, Origin, Scheme, SendError};
 pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin};
 pub use listen::{bind, bind_each};
-pub use server::{Drain, Drainer, Limits, serve};
+pub use server::{Drain, Drainer, Http1, Limits, serve};
 pub use tls::{ClientTls, ServerTls, install_crypto};

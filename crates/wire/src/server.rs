@@ -3,11 +3,15 @@
 
 mod connection;
 
+pub(crate) use connection::FIRST_REQUEST_WAIT;
+
+use crate::h1;
 use crate::handler::{Edge, Handler, Peer};
 use crate::tls::ServerTls;
 use base::Fault;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -24,6 +28,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How long a connection without a request is kept.
     pub idle_timeout: Duration,
+    /// Who frames HTTP/1.1.
+    pub http1: Http1,
     /// Most open connections; the next ones wait in the kernel's backlog.
     pub connections: usize,
 }
@@ -36,9 +42,20 @@ impl Default for Limits {
             read_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            http1: Http1::default(),
             connections: 10_000,
         }
     }
+}
+
+/// Who frames HTTP/1.1. Both speak the same; the first refuses more of what could be read in two ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http1 {
+    /// Our own strict codec.
+    #[default]
+    Strict,
+    /// hyper.
+    Hyper,
 }
 
 /// Tells servers to take no new connections and to end the ones they have.
@@ -155,12 +172,25 @@ async fn open(
     drain: Drain,
 ) {
     match tls {
-        None => connection::serve(stream, peer, limits, handler, drain).await,
+        None => speak(stream, peer, limits, handler, drain).await,
         Some(tls) => {
             // A handshake that fails is the client's affair; it learns so by a TLS alert.
             if let Ok(Ok(stream)) = tokio::time::timeout(limits.header_timeout, tls.0.accept(stream)).await {
-                connection::serve(stream, peer, limits, handler, drain).await;
+                speak(stream, peer, limits, handler, drain).await;
             }
         }
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    limits: Limits,
+    handler: impl Handler,
+    drain: Drain,
+) {
+    match limits.http1 {
+        Http1::Strict => h1::serve(Box::new(stream), peer, limits, handler, drain).await,
+        Http1::Hyper => connection::serve(stream, peer, limits, handler, drain).await,
     }
 }

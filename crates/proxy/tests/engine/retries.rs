@@ -121,11 +121,9 @@ async fn a_try_that_takes_too_long_leaves_time_for_another() {
         _ => Reply::ok("fine"),
     })
     .await;
-    let world = World::new(&format!(
-        r#"r: * -> backendTimeout("200ms") -> retry(1, "timeout") -> "{}""#,
-        backend.url()
-    ))
-    .await;
+    let world =
+        World::new(&format!(r#"r: * -> backendTimeout("1s") -> retry(1, "timeout") -> "{}""#, backend.url()))
+            .await;
     assert_eq!(world.ask("GET /").await.brief(), "200 fine");
     eventually("the slow try is given up", || backend.open() <= 1).await;
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use telemetry::Metrics;
 use telemetry::access::{AccessLog, Format, Options as LogOptions, Target};
 use testkit::{Answer, Client, PATIENCE, eventually};
-use wire::{Drainer, Edge, Limits};
+use wire::{Drainer, Edge, Http1, Limits};
 
 /// What differs from world to world.
 pub(crate) struct Setup {
@@ -71,7 +71,10 @@ impl World {
         Self::with(Setup::default(), routes).await
     }
 
-    pub(crate) async fn with(setup: Setup, routes: &str) -> Self {
+    pub(crate) async fn with(mut setup: Setup, routes: &str) -> Self {
+        let engine = engine();
+        setup.limits.http1 = engine;
+        setup.settings.dialer.http1 = engine;
         let (still, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_700_000_000)));
         let clock = if setup.by_hand { still } else { Clock::system() };
         let workers = Workers::start(setup.workers).unwrap();
@@ -168,6 +171,15 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.access.stop(PATIENCE);
+    }
+}
+
+/// Who frames HTTP/1.1: our own codec, or hyper where `TEST_HTTP1=hyper` asks for the same stories with it.
+fn engine() -> Http1 {
+    match std::env::var("TEST_HTTP1").as_deref() {
+        Ok("hyper") => Http1::Hyper,
+        Ok(other) => panic!("TEST_HTTP1={other} is no engine"),
+        Err(_) => Http1::Strict,
     }
 }
 

@@ -15,6 +15,9 @@ use wire::{Body, Dialer, Origin, Request, Response, Scheme};
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// How long an answer may take: a restart may build first.
+const ANSWER_WAIT: Duration = Duration::from_secs(3600);
+
 /// How long `tombolo stop` waits for everything to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -277,7 +280,8 @@ impl Client {
             |text: String| HeaderValue::try_from(text).map_err(|_| Fault::new(Kind::Bug, "a header of ours"));
         request.headers_mut().insert(HOST, header(self.run.api.to_string())?);
         request.headers_mut().insert(AUTHORIZATION, header(format!("Bearer {}", self.run.token))?);
-        let response = connection.send(request).await.map_err(|error| gone(error.fault))?;
+        let by = tokio::time::Instant::now() + ANSWER_WAIT;
+        let response = connection.send(request, by).await.map_err(|error| gone(error.fault))?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -143,6 +143,16 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "10000", value_name = "NUMBER", help_heading = "Time-outs and bounds")]
     max_connections: usize,
 
+    /// Who frames HTTP/1.1 on both sides: our own strict codec, or hyper to compare with
+    #[arg(
+        long,
+        value_enum,
+        default_value = "strict",
+        value_name = "ENGINE",
+        help_heading = "Time-outs and bounds"
+    )]
+    http1: Http1,
+
     /// Threads that carry requests; one for each core if not given
     #[arg(long, value_name = "NUMBER", help_heading = "Time-outs and bounds")]
     workers: Option<usize>,
@@ -177,6 +187,21 @@ enum Level {
     Warn,
     Info,
     Debug,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Http1 {
+    Strict,
+    Hyper,
+}
+
+impl From<Http1> for wire::Http1 {
+    fn from(engine: Http1) -> Self {
+        match engine {
+            Http1::Strict => Self::Strict,
+            Http1::Hyper => Self::Hyper,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -332,7 +357,12 @@ impl GatewayCommand {
         Ok(Settings {
             default_status: self.default_http_status,
             response_timeout: self.response_header_timeout_backend,
-            dialer: Dialer { connect_timeout: self.timeout_backend, tls, ..Dialer::default() },
+            dialer: Dialer {
+                connect_timeout: self.timeout_backend,
+                http1: self.http1.into(),
+                tls,
+                ..Dialer::default()
+            },
             body_bytes: self.max_body_bytes,
             forwarded: self.forwarded()?,
             ..Settings::default()
@@ -347,6 +377,7 @@ impl GatewayCommand {
             write_timeout: self.write_timeout_server,
             idle_timeout: self.idle_timeout_server,
             connections: self.max_connections,
+            http1: self.http1.into(),
         }
     }
 

@@ -483,6 +483,7 @@ pub(crate) fn limits(plan: &Plan) -> Limits {
         write_timeout: limits.write_timeout,
         idle_timeout: limits.idle_timeout,
         connections: limits.connections as usize,
+        ..Limits::default()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// How long a drain waits for the first request of a connection that has sent none: it may be on its way.
-const FIRST_REQUEST_WAIT: Duration = Duration::from_millis(250);
+pub(crate) const FIRST_REQUEST_WAIT: Duration = Duration::from_millis(250);
 
 /// What is under way on one connection, for its idle timer.
 #[derive(Default)]

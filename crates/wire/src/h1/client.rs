@@ -1,0 +1,295 @@
+//! A connection to an upstream, for one request after another. Whoever asks writes the request and reads the
+//! response himself; only a body that is still being written when its response has begun goes on in a task
+//! of its own, so that neither waits for the other.
+
+use super::encode;
+use super::head::{self, Length, ResponseHead};
+use super::incoming;
+use super::io::{Io, Reading, Shared, Socket, lock};
+use super::timer::Timer;
+use crate::{Body, Request, Response};
+use base::{Blame, Fault, Kind, Retry};
+use bytes::Bytes;
+use http::Method;
+use http_body::Body as _;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::time::Instant;
+
+/// Interim responses before one response, at most.
+const INTERIM_MAX: usize = 16;
+
+/// Our end of the connection.
+pub(crate) struct Sender {
+    io: Shared,
+    timer: Timer,
+    header_bytes: usize,
+}
+
+/// A request's body on its way out.
+struct Upload {
+    body: Body,
+    length: Length,
+    passed: u64,
+    /// Nothing more will come of the body.
+    ended: bool,
+    /// The body again, should nothing of it be sent.
+    kept: Option<Bytes>,
+}
+
+/// Why there is no response.
+enum Failure {
+    /// The upstream closed the connection.
+    Closed(Option<std::io::Error>),
+    /// What it says is not HTTP.
+    Malformed(&'static str),
+    /// The request's own body broke off.
+    Body(Fault),
+    Late,
+}
+
+impl Sender {
+    pub(crate) fn new(stream: Box<dyn Socket>, header_bytes: usize) -> Self {
+        let io = Arc::new(Mutex::new(Io::new(stream)));
+        Self { io, timer: Timer::new(Instant::now()), header_bytes }
+    }
+
+    /// Whether the upstream has closed, as far as the runtime has heard.
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut io = lock(&self.io);
+        match io.reading {
+            Reading::Lost => true,
+            Reading::Body => false,
+            // Nothing may come while nothing is asked: neither an end nor bytes.
+            Reading::Head => {
+                io.last
+                    || !io.ahead.is_empty()
+                    || io.poll_fill(&mut Context::from_waker(Waker::noop())).is_ready()
+            }
+        }
+    }
+
+    /// Whether a request can be sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        let io = lock(&self.io);
+        !io.last && io.reading == Reading::Head && !io.uploading
+    }
+
+    /// Waits until the last request and its response have passed; false when the connection is dead.
+    pub(crate) async fn ready(&mut self) -> bool {
+        poll_fn(|cx| {
+            let mut io = lock(&self.io);
+            if io.reading == Reading::Lost || io.last {
+                return Poll::Ready(false);
+            }
+            if io.reading == Reading::Head && !io.uploading {
+                return Poll::Ready(true);
+            }
+            io.waiting = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The response, or why there is none by `by`, and the request when nothing of it was sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request,
+        by: Instant,
+    ) -> Result<Response, (Fault, Option<Box<Request>>)> {
+        let (head, body) = request.into_parts();
+        let mut upload = Upload::new(body);
+        {
+            let mut io = lock(&self.io);
+            io.writer.begin();
+            encode::request(&head, upload.length, io.writer.buffer());
+        }
+        self.timer.set(by);
+        let (mut scanned, mut interim) = (0, 0);
+        let answered =
+            poll_fn(|cx| self.poll_answer(cx, &mut upload, &head.method, &mut scanned, &mut interim)).await;
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(failure) => return Err(self.failed(failure, head, upload)),
+        };
+        let written = {
+            let mut io = lock(&self.io);
+            io.last = !answer.keep_alive;
+            io.uploading = !upload.ended || !io.writer.is_empty();
+            !io.uploading
+        };
+        if !written {
+            tokio::spawn(upload.go_on(self.io.clone()));
+        }
+        let body = incoming::body(&self.io, answer.length);
+        Ok(Response::from_parts(answer.parts, body))
+    }
+
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        upload: &mut Upload,
+        method: &Method,
+        scanned: &mut usize,
+        interim: &mut usize,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        // An upstream that reads no more may have said why, so a write that fails is no answer yet.
+        let unwritten = match upload.poll(cx, &self.io) {
+            Poll::Ready(Ok(())) | Poll::Pending => None,
+            Poll::Ready(Err(Failure::Closed(error))) => Some(error),
+            Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+        };
+        let mut io = lock(&self.io);
+        loop {
+            match head::take(&mut io.ahead, scanned, self.header_bytes) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => match head::response(&bytes, method) {
+                    // We asked for none of them: 100 comes unasked at times, 103 we have no use for.
+                    Ok(answer) if answer.parts.status.is_informational() && answer.parts.status != 101 => {
+                        *interim += 1;
+                        if *interim > INTERIM_MAX {
+                            return Poll::Ready(Err(Failure::Malformed("interim responses without end")));
+                        }
+                        continue;
+                    }
+                    Ok(answer) => return Poll::Ready(Ok(answer)),
+                    Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
+                },
+                Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
+            }
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed(unwritten.flatten()))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Closed(Some(error)))),
+                Poll::Pending => break,
+            }
+        }
+        if let Some(error) = unwritten {
+            return Poll::Ready(Err(Failure::Closed(error)));
+        }
+        ready!(self.timer.poll(cx));
+        Poll::Ready(Err(Failure::Late))
+    }
+
+    /// What to say of a failure; the connection is of no use any more.
+    fn failed(
+        &mut self,
+        failure: Failure,
+        head: http::request::Parts,
+        upload: Upload,
+    ) -> (Fault, Option<Box<Request>>) {
+        let unsent = {
+            let mut io = lock(&self.io);
+            io.reading = Reading::Lost;
+            io.writer.written() == 0 && (upload.passed == 0 || upload.kept.is_some())
+        };
+        let retry = if unsent { Retry::Safe } else { Retry::IfIdempotent };
+        let request = unsent.then(|| {
+            let body = upload.kept.map_or(upload.body, Body::full);
+            Box::new(Request::from_parts(head, body))
+        });
+        let fault = match failure {
+            Failure::Closed(error) => {
+                let fault =
+                    Fault::new(Kind::Unavailable, "the upstream closed the connection without an answer");
+                let fault = fault.blame(Blame::Neighbour);
+                match error {
+                    Some(error) => fault.because(error),
+                    None => fault,
+                }
+            }
+            Failure::Malformed(why) => {
+                Fault::new(Kind::Invalid, format!("the upstream's answer is not HTTP: {why}"))
+                    .blame(Blame::Neighbour)
+            }
+            Failure::Body(fault) => {
+                Fault::new(fault.kind, "the request's body broke off").blame(Blame::Caller).because(fault)
+            }
+            Failure::Late => {
+                Fault::new(Kind::Timeout, "the upstream did not answer in time").blame(Blame::Neighbour)
+            }
+        };
+        (fault.retry(retry), request)
+    }
+}
+
+impl Upload {
+    fn new(body: Body) -> Self {
+        let length = body.exact_len().map_or(Length::Chunked, Length::Known);
+        Self { ended: body.is_end_stream(), kept: body.as_full().cloned(), body, length, passed: 0 }
+    }
+
+    /// Writes what there is, and more as it comes.
+    fn poll(&mut self, cx: &mut Context<'_>, io: &Shared) -> Poll<Result<(), Failure>> {
+        loop {
+            // A body that is there is written with its head. Of one that comes nothing is taken before the
+            // head has been: should the connection be dead, it is not lost.
+            while !self.ended && {
+                let io = lock(io);
+                io.writer.has_room() && (io.writer.written() > 0 || self.kept.is_some())
+            } {
+                if self.poll_more(cx, io)?.is_pending() {
+                    break;
+                }
+            }
+            let mut io = lock(io);
+            if io.writer.is_empty() {
+                return if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+            }
+            if let Err(error) = ready!(io.poll_flush(cx)) {
+                io.writer.clear();
+                return Poll::Ready(Err(Failure::Closed(Some(error))));
+            }
+        }
+    }
+
+    /// Takes the next piece of the body.
+    fn poll_more(&mut self, cx: &mut Context<'_>, io: &Shared) -> Result<Poll<()>, Failure> {
+        let in_chunks = self.length == Length::Chunked;
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(Poll::Pending) };
+        let mut trailers = None;
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.passed += data.len() as u64;
+                    if matches!(self.length, Length::Known(told) if self.passed > told) {
+                        return Err(Failure::Body(Fault::new(Kind::Bug, "the body is longer than it said")));
+                    }
+                    lock(io).writer.data(data, in_chunks);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+            Some(Err(fault)) => return Err(Failure::Body(fault)),
+            None => {}
+        }
+        if trailers.is_some() || self.body.is_end_stream() {
+            if matches!(self.length, Length::Known(told) if told != self.passed) {
+                return Err(Failure::Body(Fault::new(Kind::Bug, "the body is shorter than it said")));
+            }
+            self.ended = true;
+            if in_chunks {
+                lock(io).writer.last_chunk(trailers.as_ref());
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Writes the rest, whatever becomes of the response.
+    async fn go_on(mut self, io: Shared) {
+        let ended = poll_fn(|cx| {
+            // Nobody is left who could use the connection.
+            if lock(&io).reading == Reading::Lost || Arc::strong_count(&io) == 1 {
+                return Poll::Ready(Err(Failure::Closed(None)));
+            }
+            self.poll(cx, &io)
+        })
+        .await;
+        let mut io = lock(&io);
+        io.uploading = false;
+        // The response may still be read to its end, but nothing can follow it.
+        io.last |= ended.is_err();
+        io.wake();
+    }
+}

@@ -1,0 +1,458 @@
+//! Heads of messages: found among the bytes that came, checked and read. What two readers could understand
+//! differently is refused: bare line feeds, folded lines, space before a colon, two lengths, a length beside
+//! chunks, an encoding that is not exactly `chunked`.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
+use httparse::Status;
+use hyper::ext::ReasonPhrase;
+use std::mem::MaybeUninit;
+
+/// Fields of a head, at most.
+pub(super) const FIELDS_MAX: usize = 128;
+
+/// Room in a map of fields for those that are added on the way.
+const MORE_FIELDS: usize = 4;
+
+/// Empty lines before a head that are passed over (RFC 9112 section 2.2).
+const EMPTY_LINES_MAX: usize = 4;
+
+/// A message that is not taken: what a server answers, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) why: &'static str,
+}
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Known(u64),
+    Chunked,
+    /// As long as the connection; responses only.
+    UntilClose,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(super) struct RequestHead {
+    pub(super) parts: request::Parts,
+    pub(super) length: Length,
+    /// Whether the client wants to go on with the connection.
+    pub(super) keep_alive: bool,
+    /// Whether it waits for 100 before it sends its body.
+    pub(super) expects_continue: bool,
+    /// Whether it wants to see trailers (RFC 9110 section 6.5.1).
+    pub(super) wants_trailers: bool,
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub(super) struct ResponseHead {
+    pub(super) parts: response::Parts,
+    pub(super) length: Length,
+    pub(super) keep_alive: bool,
+}
+
+/// Takes the next head off the bytes that came. `scanned` says how many of them were looked at before; it is
+/// 0 again when a head was found.
+pub(super) fn take(
+    ahead: &mut BytesMut,
+    scanned: &mut usize,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, Refusal> {
+    if *scanned == 0 {
+        for _ in 0..EMPTY_LINES_MAX {
+            if !ahead.starts_with(b"\r\n") {
+                break;
+            }
+            ahead.advance(2);
+        }
+    }
+    for at in memchr::memchr_iter(b'\n', &ahead[*scanned..]) {
+        let at = *scanned + at;
+        if at == 0 || ahead[at - 1] != b'\r' {
+            return Err(bad("a line does not end with CR LF"));
+        }
+        if at >= 2 && ahead[at - 2] == b'\n' {
+            if at + 1 > bytes_max {
+                return Err(too_large(ahead));
+            }
+            *scanned = 0;
+            let head = ahead.split_to(at + 1).freeze();
+            if ahead.is_empty() {
+                // What is left shares the head's memory, and an idle connection shall hold none.
+                *ahead = BytesMut::new();
+            }
+            return Ok(Some(head));
+        }
+    }
+    if ahead.len() > bytes_max {
+        return Err(too_large(ahead));
+    }
+    *scanned = ahead.len();
+    Ok(None)
+}
+
+/// Reads the head of a request.
+pub(super) fn request(head: &Bytes) -> Result<RequestHead, Refusal> {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    complete(parsed.parse_with_uninit_headers(head, &mut slots), head)?;
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(bad("the request line is not complete"));
+    };
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method has forbidden letters"))?;
+    let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()))
+        .map_err(|_| bad("the target is no path and no address"))?;
+    // Only CONNECT names a host and nothing else (RFC 9112 section 3.2.3).
+    if uri.authority().is_some() && uri.scheme().is_none() && method != Method::CONNECT {
+        return Err(bad("the target does not begin with /"));
+    }
+    let (headers, fields) = read_fields(head, parsed.headers)?;
+    let version = version(minor);
+    let length = match (fields.transfer, fields.length) {
+        (None, length) => Length::Known(length.unwrap_or(0)),
+        (Some(_), Some(_)) => return Err(bad("the body has a length and is in chunks as well")),
+        (Some(_), None) if version == Version::HTTP_10 => return Err(bad("HTTP/1.0 knows no chunks")),
+        (Some(Transfer::Chunked), None) => Length::Chunked,
+        // Where the body ends can't be known (RFC 9112 section 6.3).
+        (Some(Transfer::Endless), None) => return Err(bad("the last transfer coding is not chunked")),
+        (Some(Transfer::Unknown), None) => {
+            let status = StatusCode::NOT_IMPLEMENTED;
+            return Err(Refusal { status, why: "the body has a transfer coding other than chunked" });
+        }
+    };
+    let expects_continue = version == Version::HTTP_11
+        && length != Length::Known(0)
+        && headers
+            .get(EXPECT)
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let wants_trailers =
+        headers.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    (parts.method, parts.uri, parts.version, parts.headers) = (method, uri, version, headers);
+    let keep_alive = fields.keeps_alive(version);
+    Ok(RequestHead { parts, length, keep_alive, expects_continue, wants_trailers })
+}
+
+/// Reads the head of a response to a request of this method.
+pub(super) fn response(head: &Bytes, to: &Method) -> Result<ResponseHead, Refusal> {
+    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    complete(config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots), head)?;
+    let (Some(code), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(bad("the status line is not complete"));
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| bad("the status is no number of three digits"))?;
+    let (headers, fields) = read_fields(head, parsed.headers)?;
+    let version = version(minor);
+    let bodyless = *to == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = match (fields.transfer, fields.length) {
+        (Some(_), Some(_)) => return Err(bad("the body has a length and is in chunks as well")),
+        (Some(Transfer::Endless | Transfer::Unknown), None) => {
+            return Err(bad("the body has a transfer coding other than chunked"));
+        }
+        (Some(_), None) if version == Version::HTTP_10 => return Err(bad("HTTP/1.0 knows no chunks")),
+        _ if bodyless => Length::Known(0),
+        (Some(Transfer::Chunked), None) => Length::Chunked,
+        (None, Some(length)) => Length::Known(length),
+        (None, None) => Length::UntilClose,
+    };
+    let keep_alive = fields.keeps_alive(version) && length != Length::UntilClose;
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    (parts.status, parts.version, parts.headers) = (status, version, headers);
+    // The words behind a status mean nothing, but whoever chose others than usual shall be heard.
+    if let Some(reason) = parsed.reason
+        && status.canonical_reason() != Some(reason)
+        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+    {
+        parts.extensions.insert(reason);
+    }
+    Ok(ResponseHead { parts, length, keep_alive })
+}
+
+/// Reads the fields behind the last chunk, as they came up to the empty line.
+pub(super) fn trailers(lines: &Bytes) -> Result<HeaderMap, Refusal> {
+    let mut slots = [httparse::EMPTY_HEADER; 32];
+    let fields = match httparse::parse_headers(lines, &mut slots) {
+        Ok(Status::Complete((end, fields))) if end == lines.len() => fields,
+        Err(httparse::Error::TooManyHeaders) => return Err(bad("the body has too many trailers")),
+        _ => return Err(bad("a trailer is malformed")),
+    };
+    Ok(read_fields(lines, fields)?.0)
+}
+
+/// Fields that say how the message is read.
+#[derive(Default)]
+struct Fields {
+    length: Option<u64>,
+    transfer: Option<Transfer>,
+    close: bool,
+    keep_alive: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Transfer {
+    Chunked,
+    /// Something, and then in chunks.
+    Unknown,
+    /// Not in chunks at last.
+    Endless,
+}
+
+impl Fields {
+    fn keeps_alive(&self, version: Version) -> bool {
+        !self.close && (version == Version::HTTP_11 || self.keep_alive)
+    }
+
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
+        if *name == CONTENT_LENGTH {
+            let length = number(value.as_bytes()).ok_or(bad("the length of the body is no number"))?;
+            if self.length.is_some_and(|before| before != length) {
+                return Err(bad("the body has two lengths"));
+            }
+            self.length = Some(length);
+        } else if *name == TRANSFER_ENCODING {
+            for coding in list(value) {
+                let chunked = coding.eq_ignore_ascii_case(b"chunked");
+                self.transfer = Some(match self.transfer {
+                    None if chunked => Transfer::Chunked,
+                    Some(Transfer::Endless) if chunked => Transfer::Unknown,
+                    // Something, or in chunks and then something.
+                    _ => Transfer::Endless,
+                });
+            }
+        } else if *name == CONNECTION {
+            for token in list(value) {
+                self.close |= token.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderMap, Fields), Refusal> {
+    let mut headers = HeaderMap::with_capacity(parsed.len() + MORE_FIELDS);
+    let mut fields = Fields::default();
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| bad("the name of a field has forbidden letters"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+            .map_err(|_| bad("the value of a field has forbidden letters"))?;
+        fields.note(&name, &value)?;
+        headers.append(name, value);
+    }
+    Ok((headers, fields))
+}
+
+/// The members of a list (RFC 9110 section 5.6.1).
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Digits and nothing else: no sign, no list, no space within.
+fn number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+fn complete(parsed: Result<Status<usize>, httparse::Error>, head: &Bytes) -> Result<(), Refusal> {
+    match parsed {
+        Ok(Status::Complete(end)) if end == head.len() => Ok(()),
+        Ok(_) => Err(bad("the head is malformed")),
+        Err(error) => Err(match error {
+            httparse::Error::TooManyHeaders => Refusal {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                why: "the head has too many fields",
+            },
+            httparse::Error::Version if names_a_version(head) => Refusal {
+                status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                why: "the protocol is neither HTTP/1.1 nor HTTP/1.0",
+            },
+            httparse::Error::HeaderName => bad("the name of a field has forbidden letters"),
+            httparse::Error::HeaderValue => bad("the value of a field has forbidden letters"),
+            httparse::Error::Token | httparse::Error::Version => bad("the first line has forbidden letters"),
+            httparse::Error::NewLine => bad("a line does not end with CR LF"),
+            httparse::Error::Status => bad("the status is no number of three digits"),
+        }),
+    }
+}
+
+/// Whether the first line names some version of HTTP at the place of one.
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    words.clone().count() == 3 && words.next_back().is_some_and(|word| word.starts_with(b"HTTP/"))
+}
+
+pub(super) fn bad(why: &'static str) -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, why }
+}
+
+/// A head past its bound, or a first line that is past it alone.
+fn too_large(ahead: &[u8]) -> Refusal {
+    if memchr::memchr(b'\n', ahead).is_some() {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Refusal { status, why: "the head is larger than allowed" }
+    } else {
+        Refusal { status: StatusCode::URI_TOO_LONG, why: "the first line is longer than allowed" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &str) -> Result<Option<Bytes>, Refusal> {
+        take(&mut BytesMut::from(text), &mut 0, 100)
+    }
+
+    fn read(text: &str) -> String {
+        let head = match taken(text) {
+            Ok(Some(head)) => head,
+            Ok(None) => return "more".into(),
+            Err(refusal) => return format!("{} {}", refusal.status.as_u16(), refusal.why),
+        };
+        match request(&head) {
+            Ok(read) => format!(
+                "{} {} {:?} {:?}{}{}",
+                read.parts.method,
+                read.parts.uri,
+                read.parts.version,
+                read.length,
+                if read.keep_alive { "" } else { " close" },
+                if read.expects_continue { " continue" } else { "" },
+            ),
+            Err(refusal) => format!("{} {}", refusal.status.as_u16(), refusal.why),
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let (line, post) = ("GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n");
+        for (text, expected) in [
+            (format!("{line}\r\n"), "GET / HTTP/1.1 Known(0)"),
+            (format!("\r\n{line}\r\n"), "GET / HTTP/1.1 Known(0)"),
+            ("GET / HTTP/1.1\r\n".into(), "more"),
+            ("GET / HTTP/1.1\n\n".into(), "400 a line does not end with CR LF"),
+            (format!("{line}A: b\n\r\n"), "400 a line does not end with CR LF"),
+            (format!("{line}A: b\r\n c\r\n\r\n"), "400 the name of a field has forbidden letters"),
+            (format!("{line}A : b\r\n\r\n"), "400 the name of a field has forbidden letters"),
+            (format!("{line}A: b\0\r\n\r\n"), "400 the value of a field has forbidden letters"),
+            (format!("{line}A: b\rc\r\n\r\n"), "400 the value of a field has forbidden letters"),
+            ("GET  / HTTP/1.1\r\n\r\n".into(), "400 the first line has forbidden letters"),
+            ("GET / HTTP/2.0\r\n\r\n".into(), "505 the protocol is neither HTTP/1.1 nor HTTP/1.0"),
+            ("GE T / HTTP/1.1\r\n\r\n".into(), "400 the first line has forbidden letters"),
+            ("GET shop HTTP/1.1\r\n\r\n".into(), "400 the target does not begin with /"),
+            ("OPTIONS * HTTP/1.1\r\n\r\n".into(), "OPTIONS * HTTP/1.1 Known(0)"),
+            ("GET / HTTP/1.0\r\n\r\n".into(), "GET / HTTP/1.0 Known(0) close"),
+            ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n".into(), "GET / HTTP/1.0 Known(0)"),
+            (format!("{line}Connection: x, Close\r\n\r\n"), "GET / HTTP/1.1 Known(0) close"),
+            (format!("{post}Content-Length: 3\r\n\r\n"), "POST / HTTP/1.1 Known(3)"),
+            (
+                format!("{post}Content-Length: 3\r\nExpect: 100-Continue\r\n\r\n"),
+                "POST / HTTP/1.1 Known(3) continue",
+            ),
+            (format!("{post}Content-Length: 3\r\nContent-Length: 3\r\n\r\n"), "POST / HTTP/1.1 Known(3)"),
+            (format!("{post}Content-Length: 3\r\nContent-Length: 4\r\n\r\n"), "400 the body has two lengths"),
+            (format!("{post}Content-Length: 3, 3\r\n\r\n"), "400 the length of the body is no number"),
+            (format!("{post}Content-Length: +3\r\n\r\n"), "400 the length of the body is no number"),
+            (format!("{post}Content-Length: 0x3\r\n\r\n"), "400 the length of the body is no number"),
+            (format!("{post}Content-Length: \r\n\r\n"), "400 the length of the body is no number"),
+            (
+                format!("{post}Content-Length: 99999999999999999999\r\n\r\n"),
+                "400 the length of the body is no number",
+            ),
+            (format!("{post}Transfer-Encoding: Chunked\r\n\r\n"), "POST / HTTP/1.1 Chunked"),
+            (
+                format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"),
+                "400 the body has a length and is in chunks as well",
+            ),
+            (
+                format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+                "501 the body has a transfer coding other than chunked",
+            ),
+            (
+                format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                "400 the last transfer coding is not chunked",
+            ),
+            (
+                format!("{post}Transfer-Encoding: chunked, gzip\r\n\r\n"),
+                "400 the last transfer coding is not chunked",
+            ),
+            (
+                format!("{post}Transfer-Encoding: identity\r\n\r\n"),
+                "400 the last transfer coding is not chunked",
+            ),
+            (
+                format!("{post}Transfer-Encoding: \x0bchunked\r\n\r\n"),
+                "400 the value of a field has forbidden letters",
+            ),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(), "400 HTTP/1.0 knows no chunks"),
+            (format!("GET /{}", "a".repeat(100)), "414 the first line is longer than allowed"),
+            (format!("{line}A: {}\r\n\r\n", "a".repeat(100)), "431 the head is larger than allowed"),
+        ] {
+            assert_eq!(read(&text), expected, "{text:?}");
+        }
+        let many = format!("{line}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
+        let head = take(&mut BytesMut::from(&*many), &mut 0, 10_000).unwrap().unwrap();
+        assert_eq!(request(&head).unwrap_err().status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_found_and_the_rest_is_left() {
+        let text = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b";
+        let (mut ahead, mut scanned) = (BytesMut::new(), 0);
+        for byte in text.bytes().take(text.len() - 6) {
+            assert_eq!(take(&mut ahead, &mut scanned, 100).unwrap(), None);
+            ahead.extend_from_slice(&[byte]);
+        }
+        ahead.extend_from_slice(b"GET /b");
+        assert_eq!(take(&mut ahead, &mut scanned, 100).unwrap().unwrap().len(), text.len() - 6);
+        assert_eq!((&ahead[..], scanned), (&b"GET /b"[..], 0));
+    }
+
+    #[test]
+    fn a_response_says_how_long_it_is() {
+        let length = |head: &str, method: Method| {
+            response(&Bytes::copy_from_slice(head.as_bytes()), &method)
+                .map(|read| (read.length, read.keep_alive))
+                .map_err(|refusal| refusal.why)
+        };
+        let ok = "HTTP/1.1 200 OK\r\n";
+        for (head, method, expected) in [
+            (format!("{ok}\r\n"), Method::GET, Ok((Length::UntilClose, false))),
+            (format!("{ok}Content-Length: 5\r\n\r\n"), Method::GET, Ok((Length::Known(5), true))),
+            (format!("{ok}Content-Length: 5\r\n\r\n"), Method::HEAD, Ok((Length::Known(0), true))),
+            (format!("{ok}Transfer-Encoding: chunked\r\n\r\n"), Method::GET, Ok((Length::Chunked, true))),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n".into(),
+                Method::GET,
+                Ok((Length::Known(0), true)),
+            ),
+            ("HTTP/1.0 200\r\nContent-Length: 5\r\n\r\n".into(), Method::GET, Ok((Length::Known(5), false))),
+            (
+                format!("{ok}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                Method::GET,
+                Err("the body has a length and is in chunks as well"),
+            ),
+            ("HTP 200 OK\r\n\r\n".into(), Method::GET, Err("the first line has forbidden letters")),
+            ("HTTP/1.1 20x OK\r\n\r\n".into(), Method::GET, Err("the status is no number of three digits")),
+        ] {
+            assert_eq!(length(&head, method), expected, "{head:?}");
+        }
+    }
+}

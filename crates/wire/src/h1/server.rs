@@ -1,0 +1,362 @@
+//! One connection of a client, from its first byte to its end: a head is read, the handler asked, the response
+//! written, one after another in one task.
+
+use super::encode::{self, Keep};
+use super::head::{self, Length, Refusal, RequestHead};
+use super::incoming;
+use super::io::{Io, Reading, Shared, Socket, lock};
+use super::timer::Timer;
+use crate::handler::{Handler, Peer, WriteWithin};
+use crate::linger::Linger;
+use crate::server::{Drain, FIRST_REQUEST_WAIT, Limits};
+use crate::{Body, Response};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{Method, Request, StatusCode, Version};
+use http_body::Body as _;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::Instant;
+
+/// Bytes of requests that are read before the present one is answered, at most.
+const AHEAD_MAX: usize = 64 << 10;
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    stream: Box<dyn Socket>,
+    peer: Peer,
+    limits: Limits,
+    handler: impl Handler,
+    drain: Drain,
+) {
+    let io = Arc::new(Mutex::new(Io::new(stream)));
+    let timer = Timer::new(Instant::now() + limits.header_timeout);
+    let mut begun = drain.clone();
+    let begun = Box::pin(async move { begun.begun().await });
+    let mut connection = Connection { io, timer, limits, drain, begun, served: 0 };
+    let unread = connection.run(&peer, &handler).await;
+    connection.close(unread).await;
+}
+
+struct Connection<B> {
+    io: Shared,
+    timer: Timer,
+    limits: Limits,
+    drain: Drain,
+    /// Resolves when the drain begins.
+    begun: Pin<Box<B>>,
+    /// Requests so far.
+    served: u64,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Request(Box<RequestHead>),
+    Refused(Refusal),
+    /// The client has closed, or has been silent for too long.
+    Over,
+}
+
+/// How the writing of a response ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// Its body broke off: the client must see that it is not whole.
+    CutShort,
+    /// The client takes no more.
+    Gone,
+}
+
+/// A response's body on its way out.
+struct Outgoing {
+    body: Body,
+    length: Option<Length>,
+    /// Nothing more will come of the body.
+    ended: Option<Written>,
+    /// Bytes that have come, for a body whose length was told.
+    passed: u64,
+    /// By when all of it must have been taken.
+    until: Option<Instant>,
+    /// Whether the kernel did not take all at the last attempt.
+    stalled: bool,
+    /// Whether the client wants to see trailers.
+    with_trailers: bool,
+}
+
+/// What of a request matters to its answer.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// By HEAD: the body stays here.
+    head_only: bool,
+    version: Version,
+    keep_alive: bool,
+    wants_trailers: bool,
+}
+
+impl<B: Future<Output = ()>> Connection<B> {
+    /// Answers one request after another. Whether the client may still be sending when it returns.
+    async fn run(&mut self, peer: &Peer, handler: &impl Handler) -> bool {
+        loop {
+            let head = match self.next().await {
+                Next::Request(head) => head,
+                Next::Over => return false,
+                Next::Refused(refusal) => {
+                    encode::refusal(refusal.status, refusal.why, lock(&self.io).writer.buffer());
+                    let mut nothing = Outgoing::new(Body::empty(), None, None);
+                    poll_fn(|cx| self.poll_write(cx, &mut nothing)).await;
+                    return true;
+                }
+            };
+            self.served += 1;
+            let asked = Asked {
+                head_only: head.parts.method == Method::HEAD,
+                version: head.parts.version,
+                keep_alive: head.keep_alive,
+                wants_trailers: head.wants_trailers,
+            };
+            let request = self.request(*head);
+            let Some(response) = self.ask(handler, request, peer).await else { return false };
+            let (written, kept) = self.answer(response, asked).await;
+            if written != Written::Whole {
+                return false;
+            }
+            if !kept || !self.body_passed().await {
+                return lock(&self.io).reading != Reading::Head;
+            }
+        }
+    }
+
+    /// Waits for the next head.
+    async fn next(&mut self) -> Next {
+        self.timer.set(Instant::now() + self.limits.idle_timeout);
+        let (mut scanned, mut draining) = (0, false);
+        poll_fn(|cx| {
+            let mut io = lock(&self.io);
+            loop {
+                match head::take(&mut io.ahead, &mut scanned, self.limits.header_bytes) {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => {
+                        return Poll::Ready(match head::request(&bytes) {
+                            Ok(head) => Next::Request(Box::new(head)),
+                            Err(refusal) => Next::Refused(refusal),
+                        });
+                    }
+                    Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
+                }
+                let first = io.ahead.is_empty();
+                match io.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Over),
+                    Poll::Ready(Ok(_)) if first => {
+                        self.timer.set(Instant::now() + self.limits.header_timeout);
+                    }
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            if !draining && self.begun.as_mut().poll(cx).is_ready() {
+                draining = true;
+                // A first request may be on its way.
+                if self.served == 0 {
+                    self.timer.set(Instant::now() + FIRST_REQUEST_WAIT);
+                }
+            }
+            if draining && self.served > 0 && io.ahead.is_empty() {
+                return Poll::Ready(Next::Over);
+            }
+            ready!(self.timer.poll(cx));
+            if io.ahead.is_empty() || draining {
+                return Poll::Ready(Next::Over);
+            }
+            let why = "the head of the request did not come in time";
+            Poll::Ready(Next::Refused(Refusal { status: StatusCode::REQUEST_TIMEOUT, why }))
+        })
+        .await
+    }
+
+    fn request(&self, head: RequestHead) -> Request<Body> {
+        let mut body = incoming::body(&self.io, head.length);
+        let mut io = lock(&self.io);
+        if io.reading == Reading::Body {
+            body = body.with_deadline(self.limits.read_timeout);
+            if head.expects_continue && io.ahead.is_empty() {
+                io.owe_continue();
+            }
+        }
+        Request::from_parts(head.parts, body)
+    }
+
+    /// The handler's answer; `None` when the client has left meanwhile.
+    async fn ask(&mut self, handler: &impl Handler, request: Request<Body>, peer: &Peer) -> Option<Response> {
+        let mut handling = pin!(handler.handle(request, peer));
+        poll_fn(|cx| match handling.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending if client_left(&self.io, cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Writes a response. How that ended, and whether the connection can go on.
+    async fn answer(&mut self, mut response: Response, asked: Asked) -> (Written, bool) {
+        let until = response.extensions_mut().remove().map(|WriteWithin(wait)| Instant::now() + wait);
+        let (mut head, body) = response.into_parts();
+        let told_close =
+            head.headers.get(CONNECTION).is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"close"));
+        let empty = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if empty {
+            // Not allowed for 204, and of no use for 304 (RFC 9110 section 8.6).
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        let bodyless = asked.head_only || empty;
+        let length = match body.exact_len() {
+            // As long as the body that GET would have, if anybody knows that.
+            Some(length) if asked.head_only && !empty && length > 0 => Some(Length::Known(length)),
+            _ if bodyless => None,
+            Some(length) => Some(Length::Known(length)),
+            None if asked.version == Version::HTTP_11 => Some(Length::Chunked),
+            None => Some(Length::UntilClose),
+        };
+        let kept = {
+            let mut io = lock(&self.io);
+            let kept = asked.keep_alive
+                && !told_close
+                && length != Some(Length::UntilClose)
+                && io.reading != Reading::Lost
+                && !self.drain.has_begun();
+            let keep = match kept {
+                false => Keep::Close,
+                true if asked.version == Version::HTTP_10 => Keep::Alive,
+                true => Keep::Silent,
+            };
+            let begun = io.forgive_continue();
+            let buffer = io.writer.buffer();
+            buffer.extend_from_slice(begun);
+            encode::response(&head, asked.version, length, keep, buffer);
+            kept
+        };
+        let (body, length) = if bodyless { (Body::empty(), None) } else { (body, length) };
+        let mut outgoing = Outgoing::new(body, length, until);
+        outgoing.with_trailers = asked.wants_trailers;
+        let written = poll_fn(|cx| self.poll_write(cx, &mut outgoing)).await;
+        (written, kept)
+    }
+
+    /// Writes what there is, and more as it comes.
+    fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Written> {
+        loop {
+            // Gathered first: a head and a short body are one write. The body may need the socket itself.
+            while outgoing.ended.is_none() && lock(&self.io).writer.has_room() {
+                if outgoing.poll_more(cx, &self.io).is_pending() {
+                    break;
+                }
+            }
+            let mut io = lock(&self.io);
+            if io.writer.is_empty() {
+                if let Some(written) = outgoing.ended {
+                    return Poll::Ready(written);
+                }
+                drop(io);
+                return if client_left(&self.io, cx) { Poll::Ready(Written::Gone) } else { Poll::Pending };
+            }
+            let flushed = io.poll_flush(cx);
+            drop(io);
+            match flushed {
+                Poll::Ready(Ok(())) => outgoing.stalled = false,
+                Poll::Ready(Err(_)) => return Poll::Ready(Written::Gone),
+                Poll::Pending => {
+                    if !std::mem::replace(&mut outgoing.stalled, true) {
+                        let by = Instant::now() + self.limits.write_timeout;
+                        self.timer.set(outgoing.until.map_or(by, |until| until.min(by)));
+                    }
+                    ready!(self.timer.poll(cx));
+                    return Poll::Ready(Written::Gone);
+                }
+            }
+        }
+    }
+
+    /// Waits until the body of the request has passed, which may take longer than its response; whether
+    /// another request can follow.
+    async fn body_passed(&mut self) -> bool {
+        if lock(&self.io).reading == Reading::Body {
+            self.timer.set(Instant::now() + self.limits.read_timeout);
+            poll_fn(|cx| {
+                let mut io = lock(&self.io);
+                if io.reading != Reading::Body {
+                    return Poll::Ready(());
+                }
+                io.waiting = Some(cx.waker().clone());
+                self.timer.poll(cx)
+            })
+            .await;
+        }
+        lock(&self.io).reading == Reading::Head
+    }
+
+    /// Closes with care for whoever may still be sending.
+    async fn close(self, unread: bool) {
+        let Some(io) = Arc::into_inner(self.io) else { return };
+        let io = io.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut stream = Linger::new(io.stream, move || unread);
+        let _ = tokio::time::timeout(self.limits.write_timeout, stream.shutdown()).await;
+    }
+}
+
+/// Whether the client has closed its side. What it sends meanwhile is kept within a bound.
+fn client_left(io: &Shared, cx: &mut Context<'_>) -> bool {
+    let mut io = lock(io);
+    // As long as a body is being read, its reader finds out.
+    while io.reading == Reading::Head && io.ahead.len() < AHEAD_MAX {
+        match io.poll_fill(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0) | Err(_)) => return true,
+            Poll::Ready(Ok(_)) => {}
+        }
+    }
+    false
+}
+
+impl Outgoing {
+    fn new(body: Body, length: Option<Length>, until: Option<Instant>) -> Self {
+        let ended = body.is_end_stream().then_some(Written::Whole);
+        Self { body, length, ended, passed: 0, until, stalled: false, with_trailers: false }
+    }
+
+    /// Takes the next piece of the body.
+    fn poll_more(&mut self, cx: &mut Context<'_>, io: &Shared) -> Poll<()> {
+        let in_chunks = self.length == Some(Length::Chunked);
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let mut trailers = None;
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.passed += data.len() as u64;
+                    if matches!(self.length, Some(Length::Known(told)) if self.passed > told) {
+                        self.ended = Some(Written::CutShort);
+                        return Poll::Ready(());
+                    }
+                    lock(io).writer.data(data, in_chunks);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+            Some(Err(_)) => {
+                self.ended = Some(Written::CutShort);
+                return Poll::Ready(());
+            }
+            None => {}
+        }
+        let over = trailers.is_some() || self.body.is_end_stream();
+        if over {
+            self.ended = Some(match self.length {
+                Some(Length::Known(told)) if told != self.passed => Written::CutShort,
+                _ => Written::Whole,
+            });
+            if in_chunks {
+                lock(io).writer.last_chunk(trailers.filter(|_| self.with_trailers).as_ref());
+            }
+        }
+        Poll::Ready(())
+    }
+}
