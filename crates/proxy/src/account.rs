@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use telemetry::{Record, RouteMeter, TraceContext};
-use wire::{Body, Ending, Peer, Request, Response};
+use wire::{Body, Ending, Passed, Peer, Request, Response, TunnelEnd};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
@@ -144,6 +144,17 @@ impl Account {
         })
     }
 
+    /// Keeps the account of a connection that has changed its protocol; it is closed with the tunnel.
+    pub(crate) fn tunnel(self: Box<Self>, exchange: Exchange, passed: Passed) -> TunnelAccount {
+        TunnelAccount {
+            account: self,
+            passed,
+            flow_id: exchange.headers.get(FLOW_ID).cloned(),
+            access_log: exchange.notes.access_log,
+            ended: None,
+        }
+    }
+
     fn tell(&mut self, end: &End<'_>) {
         self.told = true;
         let plane = &self.gateway.plane;
@@ -187,6 +198,36 @@ impl Account {
         {
             access.write(self.gateway.core.worker, &record);
         }
+    }
+}
+
+/// The account of a connection that has changed its protocol. Told when it is dropped.
+pub(crate) struct TunnelAccount {
+    account: Box<Account>,
+    passed: Passed,
+    flow_id: Option<HeaderValue>,
+    access_log: LogChoice,
+    ended: Option<TunnelEnd>,
+}
+
+impl TunnelAccount {
+    /// The tunnel has ended by itself, in this way.
+    pub(crate) fn end(mut self, ended: TunnelEnd) {
+        self.ended = Some(ended);
+    }
+}
+
+impl Drop for TunnelAccount {
+    fn drop(&mut self) {
+        self.account.request_bytes = Some(Arc::new(AtomicU64::new(self.passed.forth())));
+        self.account.tell(&End {
+            status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+            bytes: self.passed.back(),
+            cut_short: self.ended != Some(TunnelEnd::Closed),
+            reason: None,
+            flow_id: self.flow_id.as_ref(),
+            access_log: std::mem::take(&mut self.access_log),
+        });
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::account::Account;
 use crate::answer::{Cause, Reason, answer};
-use crate::backend::{Endpoint, Pool};
-use crate::exchange::{Arrival, Exchange, Notes};
+use crate::backend::{Endpoint, InFlight, Pool};
+use crate::exchange::{Arrival, Exchange, Notes, Switch};
 use crate::filters::Outcome;
 use crate::headers;
 use crate::lookup::Params;
@@ -13,13 +13,13 @@ use crate::table::{Route, Table, Target};
 use crate::{Builder, Settings};
 use arc_swap::ArcSwap;
 use base::{Chance, Moment};
-use http::header::{HOST, HeaderName, HeaderValue, SERVER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SERVER};
 use http::{Method, Request as Head, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use wire::{Body, Handler, Peer, Request, Response};
+use wire::{Body, Handler, OnUpgrade, Peer, Request, Response};
 
 /// Names the calling service to the called one. Set on listeners that belong to one caller, removed from
 /// everything else that comes in.
@@ -237,7 +237,13 @@ impl Gateway {
 
     /// The exchange of a request that just came in.
     fn exchange(&self, request: Request, peer: &Peer, account: &Account) -> Exchange {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // A body would have to pass before the change, and nobody sends one: such a request is a plain one.
+        let switch = head
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| self.plane.settings.upgrades && body.is_empty())
+            .map(|client| Switch { client, backend: None });
         let mut headers = head.headers;
         let named = match (&peer.edge, head.uri.authority()) {
             // On the listener of a declared call the host is the service that is called.
@@ -291,7 +297,7 @@ impl Gateway {
             body,
             params: Params::default(),
             route: account.no_route(),
-            notes: Notes::default(),
+            notes: Notes { switch, ..Notes::default() },
             trace: account.trace,
             clock: self.plane.builder.clock.clone(),
             chance: self.core.chance.clone(),
@@ -314,6 +320,11 @@ impl Handler for Gateway {
             reason.mark(route, &mut response);
         }
         response.headers_mut().entry(SERVER).or_insert(HeaderValue::from_static("Tombolo"));
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(Switch { client, backend: Some(backend) }) = exchange.notes.switch.take()
+        {
+            return self.tunnel(exchange, account, response, client, backend);
+        }
         headers::settle_length(&exchange.arrival.method, &mut response);
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(wait) = exchange.notes.write_timeout {
@@ -325,6 +336,33 @@ impl Handler for Gateway {
 }
 
 impl Gateway {
+    /// The answer 101, after which the connections of client and backend are one.
+    fn tunnel(
+        &self,
+        exchange: Exchange,
+        account: Box<Account>,
+        mut response: Response,
+        client: OnUpgrade,
+        (backend, in_flight): (OnUpgrade, InFlight),
+    ) -> Response {
+        // Filters may have thought that there is a body.
+        *response.body_mut() = Body::empty();
+        for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE] {
+            response.headers_mut().remove(name);
+        }
+        let passed = wire::Passed::default();
+        let account = account.tunnel(exchange, passed.clone());
+        let idle = self.plane.settings.upgrade_idle_timeout;
+        tokio::spawn(async move {
+            let _in_flight = in_flight;
+            let ends = async { tokio::try_join!(client.upgraded(), backend.upgraded()) };
+            if let Ok(Ok((client, backend))) = tokio::time::timeout(idle, ends).await {
+                account.end(wire::tunnel(client, backend, idle, &passed).await);
+            }
+        });
+        response
+    }
+
     /// Refuses what no route may see.
     fn check(&self, exchange: &mut Exchange) -> Option<Response> {
         if exchange.method == Method::CONNECT {

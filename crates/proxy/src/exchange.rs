@@ -2,6 +2,7 @@
 //! there is no bag of strings.
 
 use crate::answer::Reason;
+use crate::backend::InFlight;
 use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
 use http::header::{HOST, HeaderValue};
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Body, Origin};
+use wire::{Body, OnUpgrade, Origin};
 
 /// A request on its way to a backend, as filters see and change it.
 pub struct Exchange {
@@ -92,6 +93,16 @@ pub struct Notes {
     pub loop_back: bool,
     /// Why the response is ours, if it is.
     pub reason: Option<Reason>,
+    /// The ends of a connection that changes its protocol, if the client asks for that.
+    pub(crate) switch: Option<Switch>,
+}
+
+/// The two ends of a connection that changes its protocol.
+pub(crate) struct Switch {
+    /// The client's, usable when our answer 101 has passed.
+    pub(crate) client: OnUpgrade,
+    /// The backend's, when it has answered 101; it is under way as long as the tunnel is.
+    pub(crate) backend: Option<(OnUpgrade, InFlight)>,
 }
 
 /// Whether a request leaves a line in the access log (Skipper's `disableAccessLog`, `enableAccessLog`).

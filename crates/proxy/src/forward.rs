@@ -11,11 +11,11 @@ use crate::table::{Route, Target};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Body, Connection, Ending, Request, Response};
+use wire::{Body, Connection, Ending, OnUpgrade, Request, Response};
 
 /// Marks a mirrored request for the predicate `Tee` (Skipper's header).
 const TEE_LOOPBACK: HeaderName = HeaderName::from_static("x-tee-loopback-key");
@@ -254,6 +254,7 @@ impl Gateway {
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Response, Failure> {
         let in_flight = InFlight::begin(endpoint);
+        let upgrade = exchange.notes.switch.as_ref().and_then(|_| headers::wanted_upgrade(&exchange.headers));
         let mut request = None;
         for stale in 0..=STALE_MAX {
             let mut connection = match self.connect(endpoint, answer_by, stale < STALE_MAX).await {
@@ -267,12 +268,12 @@ impl Gateway {
                     return Err(failure);
                 }
             };
-            let sent = request.take().unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take()));
+            let sent = request
+                .take()
+                .unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take(), upgrade.as_ref()));
             let error = match connection.send(sent, answer_by).await {
-                // We asked for no other protocol, so nothing we understand can follow.
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    let fault = Fault::new(Kind::Invalid, "the backend changes the protocol unasked");
-                    return Err(send_failure(fault.blame(Blame::Neighbour)));
+                    return switched(exchange, response, upgrade.as_ref(), in_flight).map_err(send_failure);
                 }
                 Ok(response) => return Ok(self.returned(response, connection, in_flight, deadline)),
                 Err(error) => error,
@@ -317,7 +318,13 @@ impl Gateway {
         Err(Failure { status: StatusCode::BAD_GATEWAY, cause, fault, unsent: true })
     }
 
-    fn outgoing(&self, exchange: &Exchange, endpoint: &Endpoint, body: Body) -> Request {
+    fn outgoing(
+        &self,
+        exchange: &Exchange,
+        endpoint: &Endpoint,
+        body: Body,
+        upgrade: Option<&HeaderValue>,
+    ) -> Request {
         let mut request = Request::new(body);
         *request.method_mut() = exchange.method.clone();
         *request.uri_mut() = exchange.uri.clone();
@@ -329,6 +336,9 @@ impl Gateway {
         headers.insert(HOST, host.clone());
         exchange.trace.inject(&mut headers);
         headers::announce_body(request.body(), &mut headers);
+        if let Some(protocols) = upgrade {
+            headers::announce_upgrade(protocols.clone(), &mut headers);
+        }
         *request.headers_mut() = headers;
         request
     }
@@ -431,6 +441,27 @@ impl Gateway {
             }
         }
     }
+}
+
+/// A backend's answer 101 on its way to the client, if it changes to a protocol that it was asked for.
+fn switched(
+    exchange: &mut Exchange,
+    mut response: Response,
+    asked: Option<&HeaderValue>,
+    in_flight: InFlight,
+) -> Result<Response, Fault> {
+    let protocol = response.headers().get(UPGRADE).cloned();
+    let protocol = protocol.filter(|protocol| asked.is_some_and(|asked| headers::is_among(protocol, asked)));
+    let on_upgrade = response.extensions_mut().remove::<OnUpgrade>();
+    let (Some(protocol), Some(on_upgrade), Some(switch)) = (protocol, on_upgrade, &mut exchange.notes.switch)
+    else {
+        let fault = Fault::new(Kind::Invalid, "the backend changes to a protocol that nobody asked for");
+        return Err(fault.blame(Blame::Neighbour));
+    };
+    switch.backend = Some((on_upgrade, in_flight));
+    headers::strip_hop_by_hop(response.headers_mut());
+    headers::announce_upgrade(protocol, response.headers_mut());
+    Ok(response)
 }
 
 /// Most bytes of an unwanted answer that are read to keep its connection.

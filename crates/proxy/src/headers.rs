@@ -11,13 +11,8 @@ use wire::{Body, Response};
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
+        let named: Vec<HeaderName> =
+            tokens(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
         for name in named {
             headers.remove(name);
         }
@@ -38,6 +33,48 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+/// The protocols that a request asks to change to (RFC 9110 section 7.8), if it does. Those that are HTTP
+/// again or about the connection itself are ours to offer, and passing them on would let requests slip by.
+pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let first = headers.get(UPGRADE)?;
+    if !tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        return None;
+    }
+    let ours = |token: &str| {
+        let name = token.split('/').next().unwrap_or_default();
+        ["h2c", "http", "tls"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    };
+    let count = headers.get_all(UPGRADE).iter().count();
+    if count == 1 && first.to_str().is_ok_and(|value| !value.contains(',')) {
+        return tokens(headers, &UPGRADE).next().filter(|token| !ours(token)).map(|_| first.clone());
+    }
+    let wanted: Vec<_> = tokens(headers, &UPGRADE).filter(|token| !ours(token)).collect();
+    HeaderValue::try_from(wanted.join(", ")).ok().filter(|wanted| !wanted.is_empty())
+}
+
+/// Whether a protocol that the backend changed to is among those it was asked for.
+pub(crate) fn is_among(protocol: &HeaderValue, wanted: &HeaderValue) -> bool {
+    let (Ok(protocol), Ok(wanted)) = (protocol.to_str(), wanted.to_str()) else { return false };
+    wanted.split(',').any(|token| token.trim().eq_ignore_ascii_case(protocol.trim()))
+}
+
+/// Says that the connection changes to these protocols.
+pub(crate) fn announce_upgrade(protocols: HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocols);
+}
+
+/// The members of a list that may stand in several lines.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
 }
 
 /// Makes what a response says of its length true: of its body, whatever filters made of that, or of the
@@ -105,5 +142,28 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "authorization", "te"]);
+    }
+
+    #[test]
+    fn what_a_request_wants_to_change_to_is_read_from_every_form() {
+        let wanted = |lines: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            wanted_upgrade(&headers).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let connection = ("connection", "keep-alive, Upgrade");
+        assert_eq!(wanted(&[connection, ("upgrade", "websocket")]).as_deref(), Some("websocket"));
+        assert_eq!(wanted(&[("connection", "close"), ("upgrade", "websocket")]), None);
+        assert_eq!(wanted(&[connection]), None);
+        for ours in ["h2c", "HTTP/2.0", "TLS/1.0", "h2c, tls/1.2", ""] {
+            assert_eq!(wanted(&[connection, ("upgrade", ours)]), None, "{ours}");
+        }
+        let several = [connection, ("upgrade", "h2c, irc/6.9"), ("upgrade", "websocket")];
+        assert_eq!(wanted(&several).as_deref(), Some("irc/6.9, websocket"));
+        let asked = HeaderValue::from_static("irc/6.9, websocket");
+        assert!(is_among(&HeaderValue::from_static("WebSocket"), &asked));
+        assert!(!is_among(&HeaderValue::from_static("irc"), &asked));
     }
 }

@@ -21,6 +21,11 @@ pub struct Settings {
     pub forwarded: Option<crate::net::ForwardedHeaders>,
     /// Whether a request leaves a line in the access log when no filter says.
     pub access_log: bool,
+    /// Whether connections may change to another protocol, such as WebSocket (Skipper's
+    /// `-experimental-upgrade`).
+    pub upgrades: bool,
+    /// How long a connection that changed its protocol may be silent.
+    pub upgrade_idle_timeout: Duration,
     /// Mirrored requests a core has under way at most; more are not sent.
     pub mirrors: usize,
 }
@@ -35,6 +40,8 @@ impl Default for Settings {
             breaker: rules::breaker::Settings::default(),
             forwarded: None,
             access_log: true,
+            upgrades: true,
+            upgrade_idle_timeout: Duration::from_secs(600),
             mirrors: 100,
         }
     }

@@ -129,7 +129,8 @@ impl Buffer {
         content
     }
 
-    async fn take(
+    /// So many bytes; false when the stream ends before.
+    pub(crate) async fn take(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         mut count: u64,

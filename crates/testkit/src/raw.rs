@@ -151,6 +151,14 @@ impl Client {
             && matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Reads exactly so many bytes, or fewer when the other end closes.
+    pub async fn exactly(&mut self, bytes: usize) -> Vec<u8> {
+        let mut into = Vec::new();
+        let taken = self.buffer.take(&mut self.stream, bytes as u64, &mut into);
+        let _ = patiently("bytes", taken).await;
+        into
+    }
+
     /// Reads some bytes as they are, at most this many.
     pub async fn some(&mut self, bytes: usize) -> Vec<u8> {
         let mut into = vec![0; bytes];

@@ -1,5 +1,5 @@
 //! HTTP over sockets. Everything above speaks [`Request`], [`Response`], [`Body`] and [`Handler`]; only this
-//! crate knows which engine frames the bytes (hyper today, a codec of our own beside it later) and how TLS is
+//! crate knows which engine frames the bytes and how TLS is
 //! done. It decides nothing: no routes, no retries, no pools.
 
 mod body;
@@ -10,6 +10,7 @@ mod linger;
 mod listen;
 mod server;
 mod tls;
+mod upgrade;
 mod watch;
 
 pub use body::{Body, Ending, Tail};
@@ -18,3 +19,4 @@ pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin};
 pub use listen::{bind, bind_each};
 pub use server::{Drain, Drainer, Http1, Limits, serve};
 pub use tls::{ClientTls, ServerTls, install_crypto};
+pub use upgrade::{OnUpgrade, Passed, TunnelEnd, Upgraded, tunnel};

@@ -18,10 +18,20 @@ const BYTES_MAX: usize = 16 << 20;
 /// How much at once.
 const PIECE: usize = 16 << 10;
 
+/// What is left to read on our side of a connection that we close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing that we know of.
+    None,
+    /// The client may still be sending what nobody wants.
+    Unwanted,
+    /// It belongs to somebody else: only our writing ends.
+    Wanted,
+}
+
 pub(crate) struct Linger<S, F> {
     stream: S,
-    /// Whether the client may still be sending.
-    unread: F,
+    rest: F,
     closing: Option<Box<Closing>>,
 }
 
@@ -33,8 +43,8 @@ struct Closing {
 }
 
 impl<S, F> Linger<S, F> {
-    pub(crate) fn new(stream: S, unread: F) -> Self {
-        Self { stream, unread, closing: None }
+    pub(crate) fn new(stream: S, rest: F) -> Self {
+        Self { stream, rest, closing: None }
     }
 }
 
@@ -64,7 +74,7 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Linger<S, F> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, F: Fn() -> bool + Unpin> AsyncWrite for Linger<S, F> {
+impl<S: AsyncRead + AsyncWrite + Unpin, F: Fn() -> Rest + Unpin> AsyncWrite for Linger<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -88,13 +98,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Fn() -> bool + Unpin> AsyncWrite for 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            let rest = (self.rest)();
+            if rest == Rest::Wanted {
+                return Poll::Ready(Ok(()));
+            }
             // A look at what is there: of a head that was refused nobody told us.
             let mut byte = [0];
             let mut piece = ReadBuf::new(&mut byte);
             let more = match Pin::new(&mut self.stream).poll_read(cx, &mut piece) {
                 Poll::Ready(Ok(())) => !piece.filled().is_empty(),
                 Poll::Ready(Err(_)) => false,
-                Poll::Pending => (self.unread)(),
+                Poll::Pending => rest == Rest::Unwanted,
             };
             if !more {
                 return Poll::Ready(Ok(()));
@@ -114,7 +128,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_client_still_sends_is_read_until_it_closes_or_its_time_is_up() {
         let (ours, mut theirs) = duplex(1024);
-        let mut ours = Linger::new(ours, || true);
+        let mut ours = Linger::new(ours, || Rest::Unwanted);
         let client = tokio::spawn(async move {
             theirs.write_all(&vec![0; 100_000]).await.unwrap();
             assert_eq!(theirs.read(&mut [0; 10]).await.unwrap(), 0, "our side is closed");
@@ -130,8 +144,19 @@ mod tests {
     async fn a_client_that_has_sent_all_is_not_waited_for() {
         let (ours, theirs) = duplex(1024);
         let begun = tokio::time::Instant::now();
-        Linger::new(ours, || false).shutdown().await.unwrap();
+        Linger::new(ours, || Rest::None).shutdown().await.unwrap();
         assert!(begun.elapsed().is_zero());
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_somebody_else_is_not_read() {
+        let (ours, mut theirs) = duplex(1024);
+        let mut ours = Linger::new(ours, || Rest::Wanted);
+        theirs.write_all(b"more").await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut read = [0; 4];
+        ours.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"more");
     }
 }

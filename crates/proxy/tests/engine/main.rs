@@ -24,4 +24,5 @@ mod retries;
 mod sources;
 mod support;
 mod timeouts;
+mod upgrades;
 mod world;

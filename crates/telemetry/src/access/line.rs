@@ -133,6 +133,9 @@ impl Options {
             text(line, "backend", backend.address);
             print(line, format_args!("\"backend-duration\":{},", backend.duration.as_millis()));
         }
+        if record.request_bytes > 0 {
+            print(line, format_args!("\"request-size\":{},", record.request_bytes));
+        }
         print(line, format_args!("\"attempts\":{},", record.attempts));
         if let Some(caller) = record.caller {
             text(line, "caller", caller);

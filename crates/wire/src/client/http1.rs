@@ -1,7 +1,8 @@
 //! HTTP/1.1 to an upstream, by hyper: one request at a time.
 
-use crate::{Body, Request, Response};
+use crate::{Body, OnUpgrade, Request, Response, Upgraded};
 use base::{Blame, Fault, Kind, Retry};
+use http::StatusCode;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +23,7 @@ impl Sender {
             .map_err(|error| Fault::new(Kind::Unavailable, "no HTTP connection").because(error))?;
         // The driver ends with the connection; its error reaches whoever waits for a response.
         tokio::spawn(async move {
-            let _ = driver.await;
+            let _ = driver.with_upgrades().await;
         });
         Ok(Self(sender))
     }
@@ -42,7 +43,18 @@ impl Sender {
     /// The response, or why there is none and the request when nothing of it was sent.
     pub(super) async fn send(&mut self, request: Request) -> Result<Response, (Fault, Option<Box<Request>>)> {
         match self.0.try_send_request(request).await {
-            Ok(response) => Ok(response.map(Body::incoming)),
+            Ok(mut response) => {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let switching = hyper::upgrade::on(&mut response);
+                    response.extensions_mut().insert(OnUpgrade::new(async move {
+                        let stream = switching.await.map_err(|error| {
+                            Fault::new(Kind::Unavailable, "the upstream closed the connection").because(error)
+                        })?;
+                        Ok(Upgraded::new(TokioIo::new(stream)))
+                    }));
+                }
+                Ok(response.map(Body::incoming))
+            }
             Err(mut error) => {
                 let request = error.take_message().map(Box::new);
                 let error = error.into_error();

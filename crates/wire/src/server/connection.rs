@@ -3,14 +3,17 @@
 
 use super::{Drain, Limits};
 use crate::handler::{Handler, Peer, WriteWithin};
-use crate::linger::Linger;
+use crate::linger::{Linger, Rest};
+use crate::upgrade::{Lease, Lent};
 use crate::watch::{Patience, WriteWatch};
-use crate::{Body, Ending, Response};
+use crate::{Body, Ending, OnUpgrade, Request, Response, Upgraded};
+use base::{Fault, Kind};
+use http::StatusCode;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,6 +29,35 @@ struct Activity {
     total: AtomicU64,
     /// Whether a request's body was left unread: the client may still be sending it.
     unread: AtomicBool,
+    /// Whether the connection was handed over to who asked for another protocol.
+    switched: AtomicBool,
+    /// What was lent to the last request that asked for another protocol.
+    lent: Mutex<Option<Lent>>,
+}
+
+impl Activity {
+    fn rest(&self) -> Rest {
+        if self.switched.load(Ordering::Relaxed) {
+            Rest::Wanted
+        } else if self.unread.load(Ordering::Relaxed) {
+            Rest::Unwanted
+        } else {
+            Rest::None
+        }
+    }
+
+    /// Lets a request that asks for another protocol have the connection after its answer.
+    fn lend(&self, request: &mut Request) {
+        let Some(switching) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else { return };
+        let (lease, lent) = Lease::new();
+        *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(lent);
+        request.extensions_mut().insert(OnUpgrade::new(async move {
+            match switching.await {
+                Ok(stream) => Ok(Upgraded::new(TokioIo::new(stream)).leased(lease)),
+                Err(error) => Err(Fault::new(Kind::Unavailable, "the connection ended").because(error)),
+            }
+        }));
+    }
 }
 
 /// Serves one connection to its end.
@@ -39,10 +71,9 @@ pub(super) async fn serve(
     let activity = Arc::new(Activity::default());
     let patience = Arc::new(Patience::new(limits.write_timeout));
     let flags = activity.clone();
-    let stream =
-        Linger::new(WriteWatch::new(stream, patience.clone()), move || flags.unread.load(Ordering::Relaxed));
+    let stream = Linger::new(WriteWatch::new(stream, patience.clone()), move || flags.rest());
     let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             let body = Body::incoming(body);
             if body.is_empty() {
                 return body;
@@ -54,15 +85,19 @@ pub(super) async fn serve(
                 }
             })
         });
+        activity.lend(&mut request);
         patience.forget();
         activity.busy.fetch_add(1, Ordering::Relaxed);
         activity.total.fetch_add(1, Ordering::Relaxed);
         let busy = Busy(activity.clone());
-        let (handler, peer, patience) = (&handler, &peer, &patience);
+        let (handler, peer, patience, activity) = (&handler, &peer, &patience, &activity);
         async move {
             let mut response = handler.handle(request, peer).await;
             if let Some(WriteWithin(wait)) = response.extensions_mut().remove() {
                 patience.until(wait);
+            }
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                activity.switched.store(true, Ordering::Relaxed);
             }
             Ok::<Response, Infallible>(watched(response, busy))
         }
@@ -74,7 +109,8 @@ pub(super) async fn serve(
         .max_buf_size(limits.header_bytes.max(8 << 10))
         .half_close(false)
         // Not pipeline_flush: with it hyper never flushes its own 400 and 431 while bytes it refused are left.
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut engine = pin!(engine);
     let mut seen = 0;
     let mut idle = pin!(tokio::time::sleep(limits.idle_timeout));
@@ -83,7 +119,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             // Errors are the connection's end: whatever request they belong to was told by its body.
-            _ = engine.as_mut() => return,
+            _ = engine.as_mut() => break,
             () = drain.begun(), if !draining => {
                 draining = true;
                 if activity.total.load(Ordering::Relaxed) == 0 {
@@ -106,6 +142,11 @@ pub(super) async fn serve(
                 idle.as_mut().reset(tokio::time::Instant::now() + limits.idle_timeout);
             }
         }
+    }
+    // A connection that was handed over keeps its place until it is given back; it ends with this future.
+    let lent = activity.lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(lent) = lent {
+        lent.returned().await;
     }
 }
 
