@@ -7,7 +7,7 @@ use crate::engine::Gateway;
 use crate::exchange::{Exchange, LogChoice};
 use crate::table::Route;
 use base::{Moment, UnixTime};
-use http::header::{HeaderName, HeaderValue, REFERER, USER_AGENT};
+use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, StatusCode, Uri, Version};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,7 +86,10 @@ impl Account {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            host: headers.get(http::header::HOST).cloned(),
+            host: headers
+                .get(HOST)
+                .cloned()
+                .or_else(|| HeaderValue::try_from(request.uri().authority()?.as_str()).ok()),
             remote: peer.remote,
             edge: peer.edge.clone(),
             user_agent: headers.get(USER_AGENT).cloned(),

@@ -369,9 +369,10 @@ impl Gateway {
             let reason = Reason::of(Cause::DENIED).because("CONNECT is not served");
             return Some(self.refuse(exchange, StatusCode::METHOD_NOT_ALLOWED, reason));
         }
-        // RFC 9112 section 3.2: exactly one Host, or two parties may read the request differently.
+        // RFC 9112 section 3.2 (RFC 9113 section 8.3.1 has an authority in its place): exactly one Host, or
+        // two parties may read the request differently.
         let hosts = exchange.headers.get_all(HOST).iter().count();
-        if hosts > 1 || (hosts == 0 && exchange.arrival.version == http::Version::HTTP_11) {
+        if hosts > 1 || (hosts == 0 && exchange.arrival.version >= http::Version::HTTP_11) {
             let reason = Reason::of(Cause::BAD_REQUEST).because("the request must have one Host header");
             return Some(self.refuse(exchange, StatusCode::BAD_REQUEST, reason));
         }

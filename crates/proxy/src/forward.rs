@@ -3,29 +3,22 @@
 
 use crate::account::{Account, CLIENT_GONE};
 use crate::answer::{Cause, Reason};
-use crate::backend::{Choice, Endpoint, InFlight, Upstream, split};
+use crate::backend::{Choice, Endpoint, InFlight, Upstream};
 use crate::engine::Gateway;
-use crate::exchange::{Exchange, Mirror, RetryPolicy};
+use crate::exchange::{Exchange, RetryPolicy};
 use crate::headers;
 use crate::table::{Route, Target};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
-use std::future::Future;
+use http::header::{EXPECT, HOST, HeaderValue, RETRY_AFTER, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Body, Connection, Ending, OnUpgrade, Request, Response};
-
-/// Marks a mirrored request for the predicate `Tee` (Skipper's header).
-const TEE_LOOPBACK: HeaderName = HeaderName::from_static("x-tee-loopback-key");
+use wire::{Body, Connection, Ending, OnUpgrade, Request, Response, Scheme};
 
 /// Pause before a repetition: short, since somebody waits, and jittered, since others repeat as well.
 const PAUSE: rules::Backoff =
     rules::Backoff { first: Duration::from_millis(25), cap: Duration::from_millis(250) };
-
-/// How long an idle connection may take to be ready.
-const READY_WAIT: Duration = Duration::from_millis(5);
 
 /// Dead idle connections that one request may meet before it opens its own.
 const STALE_MAX: usize = 3;
@@ -254,18 +247,17 @@ impl Gateway {
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Response, Failure> {
         let in_flight = InFlight::begin(endpoint);
-        let upgrade = exchange.notes.switch.as_ref().and_then(|_| headers::wanted_upgrade(&exchange.headers));
+        let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
+        let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
         let mut request = None;
         for stale in 0..=STALE_MAX {
-            let mut connection = match self.connect(endpoint, answer_by, stale < STALE_MAX).await {
+            let connected = self.connect(endpoint, answer_by, stale < STALE_MAX, upgrade.is_some()).await;
+            let mut connection = match connected {
                 Ok(connection) => connection,
-                Err(mut failure) => {
+                Err(fault) => {
                     // Nothing was sent: another endpoint may still have a body that can be sent only once.
                     replay.put_back(request);
-                    if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
-                        failure.status = StatusCode::GATEWAY_TIMEOUT;
-                    }
-                    return Err(failure);
+                    return Err(connect_failure(fault, deadline));
                 }
             };
             let sent = request
@@ -278,44 +270,25 @@ impl Gateway {
                 Ok(response) => return Ok(self.returned(response, connection, in_flight, deadline)),
                 Err(error) => error,
             };
-            // A connection that served before may have been closed by an idle time-out as we sent. That is
-            // no failure of the backend: nothing was sent, or repeating does no harm.
+            // A connection that served before may have been closed by an idle time-out as we sent, or has had
+            // all the requests it was to have. That is no failure of the backend: nothing was sent, or
+            // repeating does no harm.
             let harmless =
                 error.fault.retry == Retry::Safe || (exchange.method.is_idempotent() && replay.is_whole());
-            if error.reused && harmless && stale < STALE_MAX && error.fault.kind == Kind::Unavailable {
-                request = error.request.map(|request| *request);
-                if request.is_some() || replay.is_whole() {
-                    continue;
-                }
+            let again = (error.reused || error.refused)
+                && harmless
+                && stale < STALE_MAX
+                && error.fault.kind == Kind::Unavailable;
+            let unsent = error.request.map(|request| *request);
+            if again && (unsent.is_some() || replay.is_whole()) {
+                request = unsent;
+                continue;
             }
+            // Another endpoint may still have what nobody has seen.
+            replay.put_back(unsent);
             return Err(send_failure(error.fault));
         }
         Err(send_failure(Fault::new(Kind::Unavailable, "the backend closes every connection")))
-    }
-
-    async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        by: tokio::time::Instant,
-        idle_ones: bool,
-    ) -> Result<Connection, Failure> {
-        while idle_ones && let Some(mut connection) = self.core.pool.take(endpoint, self.now()) {
-            // Its last response has passed, so it is ready now or after its own bookkeeping; unless that
-            // response came early and the request's body is still on its way: then it is of no use to us.
-            if connection.is_ready() || tokio::time::timeout(READY_WAIT, connection.ready()).await == Ok(true)
-            {
-                return Ok(connection);
-            }
-        }
-        let dialled = tokio::time::timeout_at(by, self.plane.settings.dialer.dial(&endpoint.origin)).await;
-        let fault = match dialled {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(fault)) => fault,
-            Err(_) => Fault::new(Kind::Timeout, format!("no connection to `{}` in time", endpoint.origin)),
-        };
-        let cause =
-            if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };
-        Err(Failure { status: StatusCode::BAD_GATEWAY, cause, fault, unsent: true })
     }
 
     fn outgoing(
@@ -344,7 +317,7 @@ impl Gateway {
     }
 
     /// A response on its way back: when its body has passed, the connection is free again.
-    fn returned(
+    pub(crate) fn returned(
         &self,
         response: Response,
         connection: Connection,
@@ -367,79 +340,6 @@ impl Gateway {
         });
         headers::strip_hop_by_hop(response.headers_mut());
         response
-    }
-
-    /// Sends the copies that filters asked for. Nobody waits for them; what does not fit is not sent.
-    pub(crate) fn send_mirrors(&self, exchange: &mut Exchange) {
-        for mirror in std::mem::take(&mut exchange.notes.mirrors) {
-            let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
-                self.plane.builder.metrics.mirror_dropped();
-                continue;
-            };
-            let (body, copy) = split(std::mem::take(&mut exchange.body));
-            exchange.body = body;
-            let mut headers = exchange.headers.clone();
-            headers::strip_hop_by_hop(&mut headers);
-            headers.remove(EXPECT);
-            headers::announce_body(&copy, &mut headers);
-            let mut request = Request::new(copy);
-            *request.method_mut() = exchange.method.clone();
-            let gateway = self.clone();
-            match mirror {
-                Mirror::To { origin, target, host } => {
-                    headers.insert(HOST, host);
-                    *request.headers_mut() = headers;
-                    *request.uri_mut() = target.into();
-                    tokio::spawn(async move {
-                        let _place = place;
-                        gateway.mirror(&origin, request).await;
-                    });
-                }
-                Mirror::Loopback { label } => {
-                    headers.insert(TEE_LOOPBACK, label);
-                    *request.version_mut() = exchange.arrival.version;
-                    *request.headers_mut() = headers;
-                    *request.uri_mut() = exchange.uri.clone();
-                    let peer = wire::Peer {
-                        remote: exchange.arrival.remote,
-                        local: exchange.arrival.local,
-                        tls: exchange.arrival.tls,
-                        edge: exchange.arrival.edge.clone(),
-                    };
-                    tokio::spawn(async move {
-                        let _place = place;
-                        // Boxed: this future holds one of its own kind.
-                        let call: std::pin::Pin<Box<dyn Future<Output = Response> + Send>> =
-                            Box::pin(async move { gateway.call(request, &peer).await });
-                        drain(call.await).await;
-                    });
-                }
-            }
-        }
-    }
-
-    async fn mirror(&self, origin: &wire::Origin, request: Request) {
-        let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
-        let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
-        let in_flight = InFlight::begin(&endpoint);
-        let (head, body) = request.into_parts();
-        let mut again = (body.is_empty() && head.method.is_idempotent()).then(|| head.clone());
-        let mut request = Some(Request::from_parts(head, body));
-        // The second time on a new connection: an idle one may have been closed as we sent.
-        for idle_ones in [true, false] {
-            let Ok(mut connection) = self.connect(&endpoint, by, idle_ones).await else { return };
-            let Some(sent) = request.take() else { return };
-            match connection.send(sent, by).await {
-                Ok(response) => {
-                    return drain(self.returned(response, connection, in_flight, Some(by))).await;
-                }
-                Err(error) if error.reused => {
-                    let anew = again.take().map(|head| Request::from_parts(head, Body::empty()));
-                    request = error.request.map(|request| *request).or(anew);
-                }
-                Err(_) => return,
-            }
-        }
     }
 }
 
@@ -464,11 +364,12 @@ fn switched(
     Ok(response)
 }
 
-/// Most bytes of an unwanted answer that are read to keep its connection.
-const DRAIN_MAX: usize = 1 << 20;
-
-async fn drain(response: Response) {
-    let _ = response.into_body().collect(DRAIN_MAX).await;
+fn connect_failure(fault: Fault, deadline: Option<tokio::time::Instant>) -> Failure {
+    let late = deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline);
+    let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    let cause =
+        if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };
+    Failure { status, cause, fault, unsent: true }
 }
 
 fn send_failure(fault: Fault) -> Failure {
@@ -478,7 +379,8 @@ fn send_failure(fault: Fault) -> Failure {
         (_, Kind::Invalid) => (StatusCode::SERVICE_UNAVAILABLE, Cause::PROTOCOL_ERROR),
         _ => (StatusCode::SERVICE_UNAVAILABLE, Cause::CONNECTION_TERMINATED),
     };
-    Failure { status, cause, fault, unsent: false }
+    let unsent = fault.retry == Retry::Safe;
+    Failure { status, cause, fault, unsent }
 }
 
 /// What is answered when the request's own body fails.

@@ -4,6 +4,7 @@
 mod backend;
 mod conformance;
 mod generated;
+mod http2;
 mod message;
 mod raw;
 mod reply;
@@ -11,6 +12,7 @@ mod reply;
 pub use backend::{Backend, Deaf, Seen};
 pub use conformance::{Differences, conformance};
 pub use generated::check_generated;
+pub use http2::{After, Call, H2Backend, H2Client, H2Request};
 pub use raw::{Answer, Client};
 pub use reply::Reply;
 

@@ -3,6 +3,7 @@
 
 use base::{Fault, Kind};
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -127,6 +128,18 @@ impl Body {
         }
     }
 
+    /// Puts these fields behind it.
+    pub fn with_trailers(self, trailers: HeaderMap) -> Self {
+        Self::stream(self.with_trailers_after(trailers))
+    }
+
+    fn with_trailers_after(
+        self,
+        trailers: HeaderMap,
+    ) -> impl http_body::Body<Data = Bytes, Error = Fault> + Send + 'static {
+        http_body_util::BodyExt::with_trailers(self, std::future::ready(Some(Ok(trailers))))
+    }
+
     /// Whether no byte is left.
     pub fn is_empty(&self) -> bool {
         http_body::Body::is_end_stream(self)
@@ -148,7 +161,7 @@ impl Body {
     }
 
     /// All bytes, if there are at most `limit` of them; otherwise the same body as it was: what was read,
-    /// followed by what still comes. Trailers are kept in the second case only.
+    /// followed by what still comes. A body with trailers is of the second kind, since bytes can't keep them.
     pub async fn collect_up_to(mut self, limit: usize) -> Result<Result<Bytes, Body>, Fault> {
         if self.exact_len().is_some_and(|len| len > limit as u64) {
             return Ok(Err(self));
@@ -160,7 +173,13 @@ impl Body {
         }
         let mut read = Vec::new();
         while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
+            let data = match frame?.into_data() {
+                Ok(data) => data,
+                Err(other) => {
+                    let Ok(trailers) = other.into_trailers() else { continue };
+                    return Ok(Err(Body::full(read).with_trailers(trailers)));
+                }
+            };
             read.extend_from_slice(&data);
             if read.len() > limit {
                 return Ok(Err(Body::stream(Prefixed { first: Some(Bytes::from(read)), rest: self })));

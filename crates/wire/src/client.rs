@@ -3,10 +3,12 @@
 //! bytes has a file of its own below.
 
 mod http1;
+mod http2;
 mod origin;
 
 pub use origin::{Origin, Scheme};
 
+use crate::tls::Offer;
 use crate::{ClientTls, Http1, Request, Response, h1};
 use base::{Blame, Fault, Kind, Retry};
 use std::net::SocketAddr;
@@ -14,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+/// After how long a silence TCP asks whether an upstream is still there (Skipper's `-keepalive-backend`).
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Opens connections.
 #[derive(Clone)]
@@ -26,6 +31,8 @@ pub struct Dialer {
     pub http1: Http1,
     /// Whom https upstreams must be vouched for by; `None`: the machine's roots, read when first needed.
     pub tls: Option<ClientTls>,
+    /// Whether https upstreams are offered HTTP/2.
+    pub http2: bool,
 }
 
 impl Default for Dialer {
@@ -35,6 +42,7 @@ impl Default for Dialer {
             header_bytes: 256 << 10,
             http1: Http1::default(),
             tls: None,
+            http2: true,
         }
     }
 }
@@ -43,14 +51,42 @@ impl Dialer {
     /// Opens a connection. Fails with `Timeout` or `Unavailable`, in both cases before any request was
     /// sent, so trying again is safe.
     pub async fn dial(&self, origin: &Origin) -> Result<Connection, Fault> {
+        let offer = if self.http2 { Offer::Both } else { Offer::Http1 };
+        self.dial_offering(origin, offer).await
+    }
+
+    /// Opens a connection that speaks HTTP/1.1, for requests that only it can carry (a change of protocol).
+    /// Fails as [`Dialer::dial`] does.
+    pub async fn dial_http1(&self, origin: &Origin) -> Result<Connection, Fault> {
+        self.dial_offering(origin, Offer::Http1).await
+    }
+
+    /// Whether connections to this upstream may turn out to carry many requests at a time.
+    pub fn may_share(&self, origin: &Origin) -> bool {
+        match origin.scheme {
+            Scheme::Http => false,
+            Scheme::Https => self.http2,
+            Scheme::H2c => true,
+        }
+    }
+
+    async fn dial_offering(&self, origin: &Origin, offer: Offer) -> Result<Connection, Fault> {
         let dial = async {
             let stream = connect(origin).await?;
             let _ = stream.set_nodelay(true);
+            let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+            let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
             match origin.scheme {
                 Scheme::Http => self.http1(stream).await,
+                Scheme::H2c => self.http2(stream, origin).await,
                 Scheme::Https => {
                     let tls = self.tls.clone().map_or_else(ClientTls::system, Ok)?;
-                    self.http1(tls.connect(&origin.host, stream).await?).await
+                    let stream = tls.connect(&origin.host, stream, offer).await?;
+                    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                        self.http2(stream, origin).await
+                    } else {
+                        self.http1(stream).await
+                    }
                 }
             }
         };
@@ -71,20 +107,32 @@ impl Dialer {
             Http1::Strict => Engine::Strict(h1::Sender::new(Box::new(stream), self.header_bytes)),
             Http1::Hyper => Engine::Hyper(http1::Sender::begin(stream, self.header_bytes).await?),
         };
-        Ok(Connection { engine, used: false })
+        Ok(Connection { engine, used: false, _place: None })
+    }
+
+    async fn http2(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        origin: &Origin,
+    ) -> Result<Connection, Fault> {
+        let sender = http2::Sender::begin(stream, origin, self.header_bytes).await?;
+        Ok(Connection { engine: Engine::Http2(sender), used: false, _place: None })
     }
 }
 
-/// An open connection for one request at a time.
+/// An open connection for one request at a time, or one's share of a connection that carries many.
 pub struct Connection {
     engine: Engine,
     used: bool,
+    /// Held by a share.
+    _place: Option<http2::Place>,
 }
 
 /// Who frames the bytes.
 enum Engine {
     Strict(h1::Sender),
     Hyper(http1::Sender),
+    Http2(http2::Sender),
 }
 
 /// A request that got no response.
@@ -97,6 +145,8 @@ pub struct SendError {
     /// Whether the connection had served a request before: its death may be an idle time-out that crossed
     /// our request, and says little about the upstream.
     pub reused: bool,
+    /// Whether the upstream said that it has not begun with it.
+    pub refused: bool,
 }
 
 impl Connection {
@@ -105,7 +155,38 @@ impl Connection {
         match &self.engine {
             Engine::Strict(sender) => sender.is_closed(),
             Engine::Hyper(sender) => sender.is_closed(),
+            Engine::Http2(sender) => sender.is_closed(),
         }
+    }
+
+    /// A share of it for one more request, if it carries many at a time; the place among its streams is
+    /// taken until the share is dropped.
+    pub fn share(&mut self) -> Option<Connection> {
+        let Engine::Http2(sender) = &self.engine else { return None };
+        let (engine, place) = (Engine::Http2(sender.clone()), sender.place());
+        Some(Connection { engine, used: std::mem::replace(&mut self.used, true), _place: Some(place) })
+    }
+
+    /// Whether one more request would be carried at once.
+    pub fn has_room(&self) -> bool {
+        match &self.engine {
+            Engine::Strict(sender) => sender.is_ready(),
+            Engine::Hyper(sender) => sender.is_ready(),
+            Engine::Http2(sender) => sender.has_room(),
+        }
+    }
+
+    /// How many shares of it there are.
+    pub fn shares(&self) -> usize {
+        match &self.engine {
+            Engine::Strict(_) | Engine::Hyper(_) => 0,
+            Engine::Http2(sender) => sender.taken(),
+        }
+    }
+
+    /// Whether it can carry a change of protocol: HTTP/2 has none of RFC 9110's.
+    pub fn can_upgrade(&self) -> bool {
+        !matches!(self.engine, Engine::Http2(_))
     }
 
     /// Whether it has served a request before.
@@ -118,6 +199,7 @@ impl Connection {
         match &self.engine {
             Engine::Strict(sender) => sender.is_ready(),
             Engine::Hyper(sender) => sender.is_ready(),
+            Engine::Http2(sender) => !sender.is_closed(),
         }
     }
 
@@ -127,6 +209,7 @@ impl Connection {
         match &mut self.engine {
             Engine::Strict(sender) => sender.ready().await,
             Engine::Hyper(sender) => sender.ready().await,
+            Engine::Http2(sender) => !sender.is_closed(),
         }
     }
 
@@ -134,17 +217,29 @@ impl Connection {
     /// it shall stand on the wire (origin form), and the Host header is the caller's to set.
     pub async fn send(&mut self, request: Request, by: Instant) -> Result<Response, SendError> {
         let reused = std::mem::replace(&mut self.used, true);
-        let sent = match &mut self.engine {
-            Engine::Strict(sender) => sender.send(request, by).await,
+        let late = || {
+            Fault::new(Kind::Timeout, "the upstream did not answer in time")
+                .blame(Blame::Neighbour)
+                .retry(Retry::IfIdempotent)
+        };
+        let (fault, request, refused, reused) = match &mut self.engine {
+            Engine::Strict(sender) => match sender.send(request, by).await {
+                Ok(response) => return Ok(response),
+                Err((fault, request)) => (fault, request, false, reused),
+            },
             Engine::Hyper(sender) => match tokio::time::timeout_at(by, sender.send(request)).await {
-                Ok(sent) => sent,
-                Err(_) => {
-                    let fault = Fault::new(Kind::Timeout, "the upstream did not answer in time");
-                    Err((fault.blame(Blame::Neighbour).retry(Retry::IfIdempotent), None))
-                }
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err((fault, request))) => (fault, request, false, reused),
+                Err(_) => (late(), None, false, reused),
+            },
+            Engine::Http2(sender) => match tokio::time::timeout_at(by, sender.send(request)).await {
+                Ok(Ok(response)) => return Ok(response),
+                // That one request ended early says nothing about the connection's age.
+                Ok(Err(error)) => (error.fault, error.request, error.refused, reused && error.broken),
+                Err(_) => (late(), None, false, reused),
             },
         };
-        sent.map_err(|(fault, request)| SendError { fault, request, reused })
+        Err(SendError { fault, request, reused, refused })
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a server does with a request, and who sent it.
 
 use crate::Body;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,8 +40,36 @@ pub struct Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteWithin(pub Duration);
 
+/// Whether a message is one of gRPC, by its content type (`application/grpc`, `application/grpc+proto`).
+/// gRPC-Web is another protocol.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return false };
+    let Some((kind, rest)) = kind.split_at_checked(TYPE.len()) else { return false };
+    kind.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
 /// Answers requests. Cloned for each connection.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request. Errors become responses here; nothing above can do it better.
     fn handle(&self, request: Request, peer: &Peer) -> impl Future<Output = Response> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        let of = |kind: &'static str| {
+            is_grpc(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]))
+        };
+        for grpc in ["application/grpc", "application/grpc+proto", "Application/GRPC; charset=x"] {
+            assert!(of(grpc), "{grpc}");
+        }
+        for other in ["application/grpc-web", "application/json", "application/grp", ""] {
+            assert!(!of(other), "{other}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
 }

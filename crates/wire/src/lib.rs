@@ -8,6 +8,7 @@ mod h1;
 mod handler;
 mod linger;
 mod listen;
+mod prefixed;
 mod server;
 mod tls;
 mod upgrade;
@@ -15,7 +16,7 @@ mod watch;
 
 pub use body::{Body, Ending, Tail};
 pub use client::{Connection, Dialer, Origin, Scheme, SendError};
-pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin};
+pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin, is_grpc};
 pub use listen::{bind, bind_each};
 pub use server::{Drain, Drainer, Http1, Limits, serve};
 pub use tls::{ClientTls, ServerTls, install_crypto};

@@ -2,8 +2,11 @@
 //! calls it once per core, our own APIs once. What happens on one connection is in `connection`.
 
 mod connection;
+mod first;
+mod http2;
+mod life;
 
-pub(crate) use connection::FIRST_REQUEST_WAIT;
+pub(crate) use life::FIRST_REQUEST_WAIT;
 
 use crate::h1;
 use crate::handler::{Edge, Handler, Peer};
@@ -32,6 +35,17 @@ pub struct Limits {
     pub http1: Http1,
     /// Most open connections; the next ones wait in the kernel's backlog.
     pub connections: usize,
+    /// Most header lines of a request; past it the answer is 431.
+    pub headers: usize,
+    /// Most requests at a time on one HTTP/2 connection.
+    pub streams: u32,
+    /// Longest wait for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Most TLS handshakes at a time; the next ones wait.
+    pub handshakes: usize,
+    /// Whether HTTP/2 without TLS is served to clients that begin with its preface (Skipper's
+    /// `-enable-h2c-server`).
+    pub h2c: bool,
 }
 
 impl Default for Limits {
@@ -44,6 +58,11 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             http1: Http1::default(),
             connections: 10_000,
+            headers: 100,
+            streams: 200,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes: 256,
+            h2c: true,
         }
     }
 }
@@ -103,16 +122,26 @@ pub async fn serve(
 ) -> Result<(), Fault> {
     let local = listener.local_addr()?;
     let room = Arc::new(Semaphore::new(limits.connections));
+    let handshakes = Arc::new(Semaphore::new(limits.handshakes));
     let mut connections = tokio::task::JoinSet::new();
     let begin = {
         let drain = drain.clone();
         move |stream: TcpStream, remote, place| {
             let peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
             let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
+            let handshakes = handshakes.clone();
             async move {
                 let _place = place;
                 let _ = stream.set_nodelay(true);
-                open(stream, tls, peer, limits, handler, drain).await;
+                match tls {
+                    None => open(stream, peer, limits, handler, drain).await,
+                    Some(tls) => {
+                        // A handshake that fails is the client's affair; it learns so by a TLS alert.
+                        if let Some(stream) = tls.accept(stream, &limits, &handshakes).await {
+                            open_tls(stream, peer, limits, handler, drain).await;
+                        }
+                    }
+                }
             }
         }
     };
@@ -163,26 +192,34 @@ fn is_the_clients_loss(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn open(
-    stream: TcpStream,
-    tls: Option<ServerTls>,
+/// A connection without TLS: what it speaks its first bytes tell.
+async fn open(stream: TcpStream, peer: Peer, limits: Limits, handler: impl Handler, drain: Drain) {
+    if !limits.h2c {
+        return http1(stream, peer, limits, handler, drain).await;
+    }
+    match first::protocol(stream, &limits, drain.clone()).await {
+        Some((stream, first::Protocol::Http1)) => http1(stream, peer, limits, handler, drain).await,
+        Some((stream, first::Protocol::Http2)) => http2::serve(stream, peer, limits, handler, drain).await,
+        None => {}
+    }
+}
+
+/// A connection with TLS: what it speaks was agreed on in the handshake.
+async fn open_tls(
+    stream: tokio_rustls::server::TlsStream<TcpStream>,
     peer: Peer,
     limits: Limits,
     handler: impl Handler,
     drain: Drain,
 ) {
-    match tls {
-        None => speak(stream, peer, limits, handler, drain).await,
-        Some(tls) => {
-            // A handshake that fails is the client's affair; it learns so by a TLS alert.
-            if let Ok(Ok(stream)) = tokio::time::timeout(limits.header_timeout, tls.0.accept(stream)).await {
-                speak(stream, peer, limits, handler, drain).await;
-            }
-        }
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2::serve(stream, peer, limits, handler, drain).await;
+    } else {
+        http1(stream, peer, limits, handler, drain).await;
     }
 }
 
-async fn speak(
+async fn http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     limits: Limits,

@@ -1,11 +1,13 @@
 //! TLS by rustls with one provider (aws-lc). Nothing else in the project names either.
 
+use crate::server::Limits;
 use base::{Fault, Kind};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// Makes our provider the process's own. Called first thing in `main` and in tests that use TLS: were a
 /// second provider compiled in, rustls would refuse to choose.
@@ -15,10 +17,10 @@ pub fn install_crypto() {
 
 /// How a listener proves who it is.
 #[derive(Clone)]
-pub struct ServerTls(pub(crate) tokio_rustls::TlsAcceptor);
+pub struct ServerTls(tokio_rustls::TlsAcceptor);
 
 impl ServerTls {
-    /// From PEM files: a certificate chain, leaf first, and its private key. Serves HTTP/1.1 by ALPN.
+    /// From PEM files: a certificate chain, leaf first, and its private key. Serves HTTP/2 and HTTP/1.1 by ALPN.
     pub fn from_files(chain: &Path, key: &Path) -> Result<Self, Fault> {
         install_crypto();
         let wrong =
@@ -37,14 +39,41 @@ impl ServerTls {
             .map_err(|error| {
                 wrong(chain, "and its key can't be used").hint("are they of one pair?").because(error)
             })?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self(tokio_rustls::TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// The connection after its handshake, if that succeeds in time.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        limits: &Limits,
+        handshakes: &Semaphore,
+    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+        let handshake = async {
+            // Handshakes cost more than requests: a crowd of them shall not starve who is connected.
+            let _place = handshakes.acquire().await.ok()?;
+            self.0.accept(stream).await.ok()
+        };
+        tokio::time::timeout(limits.handshake_timeout, handshake).await.ok()?
     }
 }
 
 /// Whom we trust when we call out.
 #[derive(Clone)]
-pub struct ClientTls(tokio_rustls::TlsConnector);
+pub struct ClientTls {
+    /// Offers HTTP/2 and HTTP/1.1.
+    both: tokio_rustls::TlsConnector,
+    /// Offers HTTP/1.1 alone.
+    http1: tokio_rustls::TlsConnector,
+}
+
+/// What a client offers to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Both,
+    Http1,
+}
 
 impl ClientTls {
     /// The machine's roots, read once for the process.
@@ -88,17 +117,24 @@ impl ClientTls {
         install_crypto();
         let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self(tokio_rustls::TlsConnector::from(Arc::new(config)))
+        let http1 = tokio_rustls::TlsConnector::from(Arc::new(config.clone()));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { both: tokio_rustls::TlsConnector::from(Arc::new(config)), http1 }
     }
 
     pub(crate) async fn connect(
         &self,
         host: &str,
         stream: TcpStream,
+        offer: Offer,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Fault> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Fault::new(Kind::Invalid, format!("`{host}` is no name TLS could check")))?;
-        self.0.connect(name, stream).await.map_err(|error| {
+        let connector = match offer {
+            Offer::Both => &self.both,
+            Offer::Http1 => &self.http1,
+        };
+        connector.connect(name, stream).await.map_err(|error| {
             Fault::new(Kind::Unavailable, format!("no TLS connection to `{host}`")).because(error)
         })
     }

@@ -37,7 +37,8 @@ impl Patience {
         self.by_us.store(0, Ordering::Relaxed);
     }
 
-    fn left(&self) -> Duration {
+    /// How long a write that begins now may wait.
+    pub(crate) fn left(&self) -> Duration {
         match self.by_us.load(Ordering::Relaxed) {
             0 => self.each,
             by => self.each.min(Duration::from_micros(by).saturating_sub(self.opened.elapsed())),

@@ -10,6 +10,6 @@ mod upstream;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::InFlight;
 pub(crate) use mirror::split;
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, Taken};
 pub use services::{Service, Services};
 pub(crate) use upstream::{Choice, Upstream};

@@ -1,15 +1,19 @@
-//! Idle connections of one core. No other core touches them: a request stays on the core that accepted it,
-//! so the lock is never waited for.
+//! Connections of one core to backends: idle ones, for one request at a time, and shared ones, that carry many.
+//! No other core touches them: a request stays on the core that accepted it, so the lock is never waited for.
 
 use super::Endpoint;
 use base::Moment;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::Connection;
 
 /// Idle connections kept for each endpoint by each core (Skipper's `-idle-conns-num` default).
 const IDLE_PER_ENDPOINT: usize = 64;
+
+/// Shared connections to each endpoint of each core. When all are full, requests wait for a place on the one
+/// with the fewest.
+const SHARED_PER_ENDPOINT: usize = 16;
 
 /// How long an idle connection is kept: shorter than the idle time-outs of common servers (Node 5 s is the
 /// shortest; a request that crosses such a close is repeated on a new connection).
@@ -17,7 +21,18 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<usize, Vec<Idle>>>,
+    endpoints: Mutex<HashMap<usize, Kept>>,
+}
+
+/// What is kept of one endpoint.
+#[derive(Default)]
+struct Kept {
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+    /// Held by whoever opens a connection that others may share.
+    opening: Arc<tokio::sync::Mutex<()>>,
+    /// Whether the last connection was one for a request at a time: then nobody waits for another's.
+    alone: bool,
 }
 
 struct Idle {
@@ -25,12 +40,102 @@ struct Idle {
     since: Moment,
 }
 
+struct Shared {
+    connection: Connection,
+    /// Since when nobody has used it, as far as the sweep has seen.
+    quiet_since: Option<Moment>,
+}
+
+/// What the pool has for a request.
+pub(crate) enum Taken {
+    /// This connection.
+    Connection(Connection),
+    /// Leave to open one.
+    Open,
+    /// Leave to open one that others may share, to whoever holds this.
+    OpenInTurn(Arc<tokio::sync::Mutex<()>>),
+}
+
 impl Pool {
-    /// An idle connection to this endpoint, the one used last first; dead and old ones are dropped.
-    pub(crate) fn take(&self, endpoint: &Endpoint, now: Moment) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = idle.get_mut(&endpoint.number)?;
-        while let Some(Idle { connection, since }) = connections.pop() {
+    /// A connection to this endpoint that can carry a request now: the idle one used last, or a share.
+    /// Dead and old ones are dropped. `may_share`: whether a connection that is opened may turn out to be a
+    /// shared one.
+    pub(crate) fn take(&self, endpoint: &Endpoint, may_share: bool, now: Moment) -> Taken {
+        let mut endpoints = self.lock();
+        if !may_share {
+            let idle = endpoints.get_mut(&endpoint.number).and_then(|kept| kept.take_idle(now));
+            return idle.map_or(Taken::Open, Taken::Connection);
+        }
+        let kept = endpoints.entry(endpoint.number).or_default();
+        match kept.share().or_else(|| kept.take_idle(now)) {
+            Some(connection) => Taken::Connection(connection),
+            None if kept.alone => Taken::Open,
+            None => Taken::OpenInTurn(kept.opening.clone()),
+        }
+    }
+
+    /// A connection that can change its protocol.
+    pub(crate) fn take_idle(&self, endpoint: &Endpoint, now: Moment) -> Option<Connection> {
+        self.lock().get_mut(&endpoint.number)?.take_idle(now)
+    }
+
+    /// A share of a connection that somebody else has opened meanwhile.
+    pub(crate) fn share(&self, endpoint: &Endpoint) -> Option<Connection> {
+        self.lock().get_mut(&endpoint.number)?.share()
+    }
+
+    /// A connection that was just opened: itself, or a share of it when it carries many.
+    pub(crate) fn opened(&self, endpoint: &Endpoint, mut connection: Connection) -> Connection {
+        let share = connection.share();
+        let mut endpoints = self.lock();
+        let Some(kept) = endpoints.get_mut(&endpoint.number) else { return share.unwrap_or(connection) };
+        kept.alone = share.is_none();
+        match share {
+            None => connection,
+            Some(share) => {
+                if kept.shared.len() < SHARED_PER_ENDPOINT {
+                    kept.shared.push(Shared { connection, quiet_since: None });
+                }
+                share
+            }
+        }
+    }
+
+    /// Keeps a connection whose last response has passed whole.
+    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Moment) {
+        if connection.is_closed() || !connection.can_upgrade() {
+            return;
+        }
+        let mut endpoints = self.lock();
+        let idle = &mut endpoints.entry(endpoint.number).or_default().idle;
+        if idle.len() < IDLE_PER_ENDPOINT {
+            idle.push(Idle { connection, since: now });
+        }
+    }
+
+    /// Drops what is dead or has been idle for too long. Run from time to time by the core.
+    pub(crate) fn sweep(&self, now: Moment) {
+        self.lock().retain(|_, kept| {
+            kept.idle.retain(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
+            kept.shared.retain_mut(|shared| !shared.connection.is_closed() && shared.is_wanted(now));
+            // Somebody may be opening one.
+            !kept.idle.is_empty() || !kept.shared.is_empty() || Arc::strong_count(&kept.opening) > 1
+        });
+    }
+
+    /// Drops all: the gateway drains.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Kept>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn take_idle(&mut self, now: Moment) -> Option<Connection> {
+        while let Some(Idle { connection, since }) = self.idle.pop() {
             if !connection.is_closed() && now.since(since) < IDLE_TIMEOUT {
                 return Some(connection);
             }
@@ -38,29 +143,91 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last response has passed whole.
-    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Moment) {
-        if connection.is_closed() {
-            return;
+    /// A share of a connection with room: the first, so that the others may fall idle. Of full ones only
+    /// when there may be no more.
+    fn share(&mut self) -> Option<Connection> {
+        self.shared.retain(|shared| !shared.connection.is_closed());
+        let full = self.shared.len() >= SHARED_PER_ENDPOINT;
+        let shared = match self.shared.iter().position(|shared| shared.connection.has_room()) {
+            Some(at) => &mut self.shared[at],
+            None if full => self.shared.iter_mut().min_by_key(|shared| shared.connection.shares())?,
+            None => return None,
+        };
+        shared.quiet_since = None;
+        shared.connection.share()
+    }
+}
+
+impl Shared {
+    fn is_wanted(&mut self, now: Moment) -> bool {
+        if self.connection.shares() > 0 {
+            self.quiet_since = None;
+            return true;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = idle.entry(endpoint.number).or_default();
-        if connections.len() < IDLE_PER_ENDPOINT {
-            connections.push(Idle { connection, since: now });
-        }
+        now.since(*self.quiet_since.get_or_insert(now)) < IDLE_TIMEOUT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    fn by() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+    use testkit::{After, H2Backend};
+    use wire::{Dialer, Origin};
+
+    /// The pool of an endpoint that speaks HTTP/2, with one connection, and a share of that.
+    async fn with_a_share(backend: &H2Backend) -> (Pool, Endpoint, Connection) {
+        let (pool, endpoint) =
+            (Pool::default(), Endpoint::fleeting(&backend.url(), Moment::default()).unwrap());
+        assert!(matches!(pool.take(&endpoint, true, Moment::default()), Taken::OpenInTurn(_)));
+        let origin = Origin::parse(&backend.url()).unwrap();
+        let share = pool.opened(&endpoint, Dialer::default().dial(&origin).await.unwrap());
+        (pool, endpoint, share)
     }
 
-    /// Drops what is dead or has been idle for too long. Run from time to time by the core.
-    pub(crate) fn sweep(&self, now: Moment) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|_, connections| {
-            connections.retain(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
-            !connections.is_empty()
-        });
+    #[tokio::test]
+    async fn a_shared_connection_is_kept_while_it_is_used_and_for_the_idle_time() {
+        let backend = H2Backend::echo().await;
+        let (pool, endpoint, share) = with_a_share(&backend).await;
+        let at = |seconds| Moment::default() + Duration::from_secs(seconds);
+        pool.sweep(at(100));
+        let Taken::Connection(other) = pool.take(&endpoint, true, at(100)) else { panic!("it is in use") };
+        drop((share, other));
+        pool.sweep(at(200));
+        pool.sweep(at(219));
+        assert!(pool.share(&endpoint).is_some(), "19 seconds are not too long");
+        pool.sweep(at(230));
+        pool.sweep(at(250));
+        assert!(pool.share(&endpoint).is_none());
+        backend.all_closed().await;
+        assert_eq!(pool.lock().len(), 0, "nothing is remembered");
     }
 
-    /// Drops all: the gateway drains.
-    pub(crate) fn clear(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    #[tokio::test]
+    async fn a_connection_that_takes_no_more_requests_is_not_shared() {
+        let backend = H2Backend::start(|mut request| async move {
+            request.answer_whole(200, "");
+            After::GoAway
+        })
+        .await;
+        let (pool, endpoint, mut share) = with_a_share(&backend).await;
+        let request = || {
+            let mut request = wire::Request::default();
+            *request.uri_mut() = "/".parse().unwrap();
+            request
+        };
+        assert!(share.send(request(), by()).await.is_ok());
+        backend.all_closed().await;
+        while !share.is_closed() {
+            assert!(
+                share.send(request(), by()).await.unwrap_err().request.is_some(),
+                "nothing of it was sent"
+            );
+        }
+        assert!(pool.share(&endpoint).is_none());
     }
 }

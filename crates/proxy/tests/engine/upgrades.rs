@@ -10,7 +10,7 @@ use testkit::{Backend, PATIENCE, Reply, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-const ASK: &str = "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const ASK: &str = "GET /chat HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 const GRANT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
@@ -18,13 +18,18 @@ const GRANT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n
 
 /// A backend that changes the protocol: it answers each head with these bytes, then shouts back what it hears,
 /// and says goodbye when it hears no more.
-struct Shouting {
+pub(crate) struct Shouting {
     address: SocketAddr,
     open: Arc<AtomicUsize>,
     heads: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Shouting {
+    /// One that grants what it is asked for.
+    pub(crate) async fn granting() -> Self {
+        Self::start(GRANT.to_owned()).await
+    }
+
     async fn start(answer: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -59,11 +64,11 @@ impl Shouting {
         Self { address, open, heads }
     }
 
-    fn route(&self, filters: &str) -> String {
+    pub(crate) fn route(&self, filters: &str) -> String {
         format!(r#"r: * -> {filters} "http://{}""#, self.address)
     }
 
-    async fn all_closed(&self) {
+    pub(crate) async fn all_closed(&self) {
         eventually("the backend's connection closes", || self.open.load(Ordering::SeqCst) == 0).await;
     }
 }
@@ -150,7 +155,7 @@ async fn nobody_changes_to_what_was_not_asked_for() {
 
 #[tokio::test]
 async fn filters_about_bodies_change_nothing() {
-    let backend = Shouting::start(GRANT.to_owned()).await;
+    let backend = Shouting::granting().await;
     let filters = r#"inlineContentIfStatus(101, "<html>") -> setResponseHeader("X-Seen", "1") ->"#;
     let world = World::new(&backend.route(filters)).await;
     let mut client = world.client().await;
@@ -163,7 +168,7 @@ async fn filters_about_bodies_change_nothing() {
 
 #[tokio::test]
 async fn a_filter_may_ask_elsewhere_instead() {
-    let backend = Shouting::start(GRANT.to_owned()).await;
+    let backend = Shouting::granting().await;
     let routes = format!(
         r#"{}; else: Path("/else") -> inlineContent("no chat today") -> <shunt>"#,
         backend.route(r#"loopbackIfStatus(101, "/else") ->"#).replace("r: *", "r: Path(\"/chat\")")
@@ -175,7 +180,7 @@ async fn a_filter_may_ask_elsewhere_instead() {
 
 #[tokio::test]
 async fn a_silent_tunnel_ends() {
-    let backend = Shouting::start(GRANT.to_owned()).await;
+    let backend = Shouting::granting().await;
     let settings = Settings { upgrade_idle_timeout: Duration::from_millis(50), ..Settings::default() };
     let world = World::with(with(settings), &backend.route("")).await;
     let mut client = world.client().await;
@@ -187,7 +192,7 @@ async fn a_silent_tunnel_ends() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_tunnel() {
-    let backend = Shouting::start(GRANT.to_owned()).await;
+    let backend = Shouting::granting().await;
     let world = World::new(&backend.route("")).await;
     let mut client = world.client().await;
     assert_eq!(client.ask(ASK).await.status, 101);
@@ -198,7 +203,7 @@ async fn a_client_that_leaves_ends_its_tunnel() {
 
 #[tokio::test]
 async fn a_drain_waits_for_tunnels_and_its_deadline_ends_them() {
-    let backend = Shouting::start(GRANT.to_owned()).await;
+    let backend = Shouting::granting().await;
     let mut world = World::new(&backend.route("")).await;
     let (mut one, mut two) = (world.client().await, world.client().await);
     assert_eq!((one.ask(ASK).await.status, two.ask(ASK).await.status), (101, 101));

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use telemetry::Metrics;
 use telemetry::access::{AccessLog, Format, Options as LogOptions, Target};
-use testkit::{Answer, Client, PATIENCE, eventually};
-use wire::{Drainer, Edge, Http1, Limits};
+use testkit::{Answer, Client, H2Client, PATIENCE, eventually};
+use wire::{Drainer, Edge, Http1, Limits, ServerTls};
 
 /// What differs from world to world.
 pub(crate) struct Setup {
@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     pub(crate) workers: usize,
     pub(crate) services: Vec<&'static str>,
     pub(crate) edge: Option<Edge>,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) forward: Option<String>,
     /// Whether time stands still until the test moves it (not the time of time-outs, which is tokio's).
     pub(crate) by_hand: bool,
@@ -33,6 +34,7 @@ impl Default for Setup {
             workers: 1,
             services: Vec::new(),
             edge: None,
+            tls: None,
             forward: None,
             by_hand: false,
         }
@@ -101,7 +103,10 @@ impl World {
         let listeners = wire::bind_each(SocketAddr::from(([127, 0, 0, 1], 0)), setup.workers).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let (drainer, drain) = Drainer::new();
-        let served = workers.serve(&plane, listeners, None, setup.edge, &setup.limits, &drain).await.unwrap();
+        let served = workers
+            .serve(&plane, listeners, setup.tls.as_ref(), setup.edge, &setup.limits, &drain)
+            .await
+            .unwrap();
         let world =
             Self { plane, address, hand, drainer, served: Some(served), log, access, _workers: workers };
         world.put(routes);
@@ -126,6 +131,11 @@ impl World {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// A client that speaks HTTP/2.
+    pub(crate) async fn h2(&self) -> H2Client {
+        H2Client::connect(self.address).await
     }
 
     /// The answer to a request on a connection of its own. The request is a line `METHOD target`, then

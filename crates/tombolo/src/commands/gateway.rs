@@ -378,6 +378,7 @@ impl GatewayCommand {
             idle_timeout: self.idle_timeout_server,
             connections: self.max_connections,
             http1: self.http1.into(),
+            ..Limits::default()
         }
     }
 

@@ -174,7 +174,7 @@ fn every_mistake_of_a_route_is_told_not_its_first() {
             1 | a: Pth("/a") && Methods(1) -> setQurey("a", "b") -> status() -> nothing() -> "cart:80";
               |                                                                 ^^^^^^^
 
-            error: route `a`: `cart:80` is no backend address: it must begin with http:// or https://
+            error: route `a`: `cart:80` is no backend address: it must begin with http://, https:// or h2c://
              --> a.eskip:1:78
               |
             1 | a: Pth("/a") && Methods(1) -> setQurey("a", "b") -> status() -> nothing() -> "cart:80";

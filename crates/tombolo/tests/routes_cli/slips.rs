@@ -197,16 +197,16 @@ fn mistakes_that_everybody_makes() {
     mistake(
         "a: * -> \"127.0.0.1:8080\";",
         expect![[r#"
-        --
-        error: route `a`: `127.0.0.1:8080` is no backend address: it must begin with http:// or https://
-         --> a.eskip:1:9
-          |
-        1 | a: * -> "127.0.0.1:8080";
-          |         ^^^^^^^^^^^^^^^^
+            --
+            error: route `a`: `127.0.0.1:8080` is no backend address: it must begin with http://, https:// or h2c://
+             --> a.eskip:1:9
+              |
+            1 | a: * -> "127.0.0.1:8080";
+              |         ^^^^^^^^^^^^^^^^
 
-        1 error in 1 file
-        exit 1
-    "#]],
+            1 error in 1 file
+            exit 1
+        "#]],
     );
     mistake(
         "* -> <shunt>;",

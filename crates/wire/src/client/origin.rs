@@ -8,8 +8,10 @@ use std::fmt;
 pub enum Scheme {
     /// HTTP/1.1.
     Http,
-    /// HTTP/1.1 over TLS.
+    /// HTTP over TLS: HTTP/2 or HTTP/1.1, as the two ends agree.
     Https,
+    /// HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3; written as Skipper does).
+    H2c,
 }
 
 /// Where an upstream is: scheme, host and port. Printed as `http://host:port`.
@@ -29,13 +31,19 @@ impl Scheme {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
+            Scheme::H2c => "h2c",
         }
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(self) -> bool {
+        self == Scheme::Https
     }
 
     /// The port when none is written.
     pub fn default_port(self) -> u16 {
         match self {
-            Scheme::Http => 80,
+            Scheme::Http | Scheme::H2c => 80,
             Scheme::Https => 443,
         }
     }
@@ -48,12 +56,13 @@ impl Origin {
         let wrong =
             |why: &str| Err(Fault::new(Kind::Invalid, format!("`{text}` is no backend address: {why}")));
         let Some((scheme, rest)) = text.split_once("://") else {
-            return wrong("it must begin with http:// or https://");
+            return wrong("it must begin with http://, https:// or h2c://");
         };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            other => return wrong(&format!("the scheme `{other}` is not served, use http or https")),
+            "h2c" => Scheme::H2c,
+            other => return wrong(&format!("the scheme `{other}` is not served, use http, https or h2c")),
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -115,6 +124,7 @@ mod tests {
             ("HTTPS://Shop.Example/path?x#y", "https://shop.example:443", "shop.example"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://[::1]:80/", "http://[::1]:80", "[::1]"),
+            ("h2c://grpc/pkg.Service", "h2c://grpc:80", "grpc"),
             ("https://user:secret@h:8443", "https://h:8443", "h:8443"),
         ] {
             let origin = Origin::parse(text).unwrap();

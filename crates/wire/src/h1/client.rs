@@ -7,10 +7,10 @@ use super::head::{self, Length, ResponseHead};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
-use crate::{Body, Request, Response};
+use crate::{Body, OnUpgrade, Request, Response};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -123,8 +123,14 @@ impl Sender {
         if !written {
             tokio::spawn(upload.go_on(self.io.clone()));
         }
+        let mut parts = answer.parts;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let upgraded = lock(&self.io).give_away();
+            parts.extensions.insert(OnUpgrade::new(async move { Ok(upgraded) }));
+            return Ok(Response::from_parts(parts, Body::empty()));
+        }
         let body = incoming::body(&self.io, answer.length);
-        Ok(Response::from_parts(answer.parts, body))
+        Ok(Response::from_parts(parts, body))
     }
 
     fn poll_answer(
@@ -147,7 +153,10 @@ impl Sender {
                 Ok(None) => {}
                 Ok(Some(bytes)) => match head::response(&bytes, method) {
                     // We asked for none of them: 100 comes unasked at times, 103 we have no use for.
-                    Ok(answer) if answer.parts.status.is_informational() && answer.parts.status != 101 => {
+                    Ok(answer)
+                        if answer.parts.status.is_informational()
+                            && answer.parts.status != StatusCode::SWITCHING_PROTOCOLS =>
+                    {
                         *interim += 1;
                         if *interim > INTERIM_MAX {
                             return Poll::Ready(Err(Failure::Malformed("interim responses without end")));

@@ -29,7 +29,7 @@ pub(super) fn request(head: &request::Parts, length: Length, buffer: &mut Vec<u8
         None => buffer.push(b'/'),
     }
     buffer.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(&head.headers, true, buffer);
+    fields(&head.headers, false, buffer);
     match length {
         // A method that has a meaning for its body says that there is none (RFC 9110 section 8.6).
         Length::Known(0) if !head.headers.contains_key(CONTENT_LENGTH) => {}

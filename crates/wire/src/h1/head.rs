@@ -3,13 +3,15 @@
 //! chunks, an encoding that is not exactly `chunked`.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
 use httparse::Status;
 use hyper::ext::ReasonPhrase;
 use std::mem::MaybeUninit;
 
-/// Fields of a head, at most.
+/// Fields of a response's head, at most, and so many of any head are read without allocating.
 pub(super) const FIELDS_MAX: usize = 128;
 
 /// Room in a map of fields for those that are added on the way.
@@ -45,6 +47,8 @@ pub(super) struct RequestHead {
     pub(super) expects_continue: bool,
     /// Whether it wants to see trailers (RFC 9110 section 6.5.1).
     pub(super) wants_trailers: bool,
+    /// Whether it asks for another protocol on the connection (RFC 9110 section 7.8).
+    pub(super) wants_upgrade: bool,
 }
 
 /// The head of a response.
@@ -95,11 +99,18 @@ pub(super) fn take(
     Ok(None)
 }
 
-/// Reads the head of a request.
-pub(super) fn request(head: &Bytes) -> Result<RequestHead, Refusal> {
-    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+/// Reads the head of a request of at most so many fields.
+pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<RequestHead, Refusal> {
+    let mut inline = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut heap;
+    let slots = if fields_max <= FIELDS_MAX {
+        &mut inline[..fields_max]
+    } else {
+        heap = vec![MaybeUninit::uninit(); fields_max];
+        &mut heap[..]
+    };
     let mut parsed = httparse::Request::new(&mut []);
-    complete(parsed.parse_with_uninit_headers(head, &mut slots), head)?;
+    complete(parsed.parse_with_uninit_headers(head, slots), head)?;
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(bad("the request line is not complete"));
     };
@@ -135,7 +146,8 @@ pub(super) fn request(head: &Bytes) -> Result<RequestHead, Refusal> {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.uri, parts.version, parts.headers) = (method, uri, version, headers);
     let keep_alive = fields.keeps_alive(version);
-    Ok(RequestHead { parts, length, keep_alive, expects_continue, wants_trailers })
+    let wants_upgrade = fields.upgrade && version == Version::HTTP_11 && parts.headers.contains_key(UPGRADE);
+    Ok(RequestHead { parts, length, keep_alive, expects_continue, wants_trailers, wants_upgrade })
 }
 
 /// Reads the head of a response to a request of this method.
@@ -195,6 +207,7 @@ struct Fields {
     transfer: Option<Transfer>,
     close: bool,
     keep_alive: bool,
+    upgrade: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -232,6 +245,7 @@ impl Fields {
             for token in list(value) {
                 self.close |= token.eq_ignore_ascii_case(b"close");
                 self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                self.upgrade |= token.eq_ignore_ascii_case(b"upgrade");
             }
         }
         Ok(())
@@ -326,7 +340,7 @@ mod tests {
             Ok(None) => return "more".into(),
             Err(refusal) => return format!("{} {}", refusal.status.as_u16(), refusal.why),
         };
-        match request(&head) {
+        match request(&head, 100) {
             Ok(read) => format!(
                 "{} {} {:?} {:?}{}{}",
                 read.parts.method,
@@ -409,7 +423,9 @@ mod tests {
         }
         let many = format!("{line}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
         let head = take(&mut BytesMut::from(&*many), &mut 0, 10_000).unwrap().unwrap();
-        assert_eq!(request(&head).unwrap_err().status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let refused = request(&head, FIELDS_MAX).unwrap_err();
+        assert_eq!(refused.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().parts.headers.len(), FIELDS_MAX + 1);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! body that is being read from it. They take turns, so its lock is never waited for.
 
 use super::writer::Writer;
+use crate::Upgraded;
+use crate::prefixed::Prefixed;
 use bytes::{Buf as _, BytesMut};
 use std::cell::RefCell;
 use std::io;
@@ -86,6 +88,13 @@ impl Io {
     /// Writes what is to be written.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer.poll_flush(&mut *self.stream, cx)
+    }
+
+    /// Gives the connection away, what was read ahead of it first.
+    pub(super) fn give_away(&mut self) -> Upgraded {
+        self.reading = Reading::Lost;
+        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        Upgraded::new(Prefixed::new(std::mem::take(&mut self.ahead).freeze(), stream))
     }
 
     /// Where reading stands from now on; whoever waits for it hears so.

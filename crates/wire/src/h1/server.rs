@@ -7,9 +7,11 @@ use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
 use crate::handler::{Handler, Peer, WriteWithin};
-use crate::linger::Linger;
+use crate::linger::{Linger, Rest};
 use crate::server::{Drain, FIRST_REQUEST_WAIT, Limits};
-use crate::{Body, Response};
+use crate::upgrade::Lease;
+use crate::{Body, OnUpgrade, Response};
+use base::{Fault, Kind};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{Method, Request, StatusCode, Version};
 use http_body::Body as _;
@@ -18,6 +20,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Bytes of requests that are read before the present one is answered, at most.
@@ -36,8 +39,8 @@ pub(crate) async fn serve(
     let mut begun = drain.clone();
     let begun = Box::pin(async move { begun.begun().await });
     let mut connection = Connection { io, timer, limits, drain, begun, served: 0 };
-    let unread = connection.run(&peer, &handler).await;
-    connection.close(unread).await;
+    let rest = connection.run(&peer, &handler).await;
+    connection.close(rest).await;
 }
 
 struct Connection<B> {
@@ -96,34 +99,54 @@ struct Asked {
 }
 
 impl<B: Future<Output = ()>> Connection<B> {
-    /// Answers one request after another. Whether the client may still be sending when it returns.
-    async fn run(&mut self, peer: &Peer, handler: &impl Handler) -> bool {
+    /// Answers one request after another. What the client may still be sending when it returns.
+    async fn run(&mut self, peer: &Peer, handler: &impl Handler) -> Rest {
         loop {
             let head = match self.next().await {
                 Next::Request(head) => head,
-                Next::Over => return false,
+                Next::Over => return Rest::None,
                 Next::Refused(refusal) => {
                     encode::refusal(refusal.status, refusal.why, lock(&self.io).writer.buffer());
                     let mut nothing = Outgoing::new(Body::empty(), None, None);
                     poll_fn(|cx| self.poll_write(cx, &mut nothing)).await;
-                    return true;
+                    return Rest::Unwanted;
                 }
             };
             self.served += 1;
+            let mut switching = None;
             let asked = Asked {
                 head_only: head.parts.method == Method::HEAD,
                 version: head.parts.version,
                 keep_alive: head.keep_alive,
                 wants_trailers: head.wants_trailers,
             };
-            let request = self.request(*head);
-            let Some(response) = self.ask(handler, request, peer).await else { return false };
+            let wants_upgrade = head.wants_upgrade;
+            let mut request = self.request(*head);
+            if wants_upgrade {
+                let (give, taken) = oneshot::channel();
+                switching = Some(give);
+                request.extensions_mut().insert(OnUpgrade::new(async move {
+                    taken.await.map_err(|_| Fault::new(Kind::Unavailable, "the connection ended"))
+                }));
+            }
+            let Some(response) = self.ask(handler, request, peer).await else { return Rest::None };
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let (written, kept) = self.answer(response, asked).await;
             if written != Written::Whole {
-                return false;
+                return Rest::None;
+            }
+            if switches {
+                // It keeps its place until it is given back; it ends with this future.
+                let (lease, lent) = Lease::new();
+                if let Some(switching) = switching {
+                    let _ = switching.send(lock(&self.io).give_away().leased(lease));
+                    lent.returned().await;
+                }
+                return Rest::Wanted;
             }
             if !kept || !self.body_passed().await {
-                return lock(&self.io).reading != Reading::Head;
+                let over = lock(&self.io).reading == Reading::Head;
+                return if over { Rest::None } else { Rest::Unwanted };
             }
         }
     }
@@ -138,7 +161,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 match head::take(&mut io.ahead, &mut scanned, self.limits.header_bytes) {
                     Ok(None) => {}
                     Ok(Some(bytes)) => {
-                        return Poll::Ready(match head::request(&bytes) {
+                        return Poll::Ready(match head::request(&bytes, self.limits.headers) {
                             Ok(head) => Next::Request(Box::new(head)),
                             Err(refusal) => Next::Refused(refusal),
                         });
@@ -204,7 +227,8 @@ impl<B: Future<Output = ()>> Connection<B> {
         let (mut head, body) = response.into_parts();
         let told_close =
             head.headers.get(CONNECTION).is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"close"));
-        let empty = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let empty = head.status.is_informational()
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if empty {
             // Not allowed for 204, and of no use for 304 (RFC 9110 section 8.6).
             head.headers.remove(CONTENT_LENGTH);
@@ -226,6 +250,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 && io.reading != Reading::Lost
                 && !self.drain.has_begun();
             let keep = match kept {
+                _ if head.status == StatusCode::SWITCHING_PROTOCOLS => Keep::Switch,
                 false => Keep::Close,
                 true if asked.version == Version::HTTP_10 => Keep::Alive,
                 true => Keep::Silent,
@@ -296,10 +321,14 @@ impl<B: Future<Output = ()>> Connection<B> {
     }
 
     /// Closes with care for whoever may still be sending.
-    async fn close(self, unread: bool) {
+    async fn close(self, rest: Rest) {
+        // A connection that was given away is nobody's but its new owner's.
+        if rest == Rest::Wanted {
+            return;
+        }
         let Some(io) = Arc::into_inner(self.io) else { return };
         let io = io.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut stream = Linger::new(io.stream, move || unread);
+        let mut stream = Linger::new(io.stream, move || rest);
         let _ = tokio::time::timeout(self.limits.write_timeout, stream.shutdown()).await;
     }
 }

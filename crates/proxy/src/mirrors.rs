@@ -1,0 +1,94 @@
+//! Sends copies of requests to others. Nobody waits for their answers, and what does not fit is not sent.
+
+use crate::backend::{InFlight, split};
+use crate::engine::Gateway;
+use crate::exchange::{Exchange, Mirror};
+use crate::headers;
+use http::header::{EXPECT, HOST, HeaderName};
+use std::future::Future;
+use wire::{Body, Request, Response};
+
+/// Marks a mirrored request for the predicate `Tee` (Skipper's header).
+const TEE_LOOPBACK: HeaderName = HeaderName::from_static("x-tee-loopback-key");
+
+/// Most bytes of an unwanted answer that are read to keep its connection.
+const DRAIN_MAX: usize = 1 << 20;
+
+impl Gateway {
+    /// Sends the copies that filters asked for. Nobody waits for them; what does not fit is not sent.
+    pub(crate) fn send_mirrors(&self, exchange: &mut Exchange) {
+        for mirror in std::mem::take(&mut exchange.notes.mirrors) {
+            let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
+                self.plane.builder.metrics.mirror_dropped();
+                continue;
+            };
+            let (body, copy) = split(std::mem::take(&mut exchange.body));
+            exchange.body = body;
+            let mut headers = exchange.headers.clone();
+            headers::strip_hop_by_hop(&mut headers);
+            headers.remove(EXPECT);
+            headers::announce_body(&copy, &mut headers);
+            let mut request = Request::new(copy);
+            *request.method_mut() = exchange.method.clone();
+            let gateway = self.clone();
+            match mirror {
+                Mirror::To { origin, target, host } => {
+                    headers.insert(HOST, host);
+                    *request.headers_mut() = headers;
+                    *request.uri_mut() = target.into();
+                    tokio::spawn(async move {
+                        let _place = place;
+                        gateway.mirror(&origin, request).await;
+                    });
+                }
+                Mirror::Loopback { label } => {
+                    headers.insert(TEE_LOOPBACK, label);
+                    *request.version_mut() = exchange.arrival.version;
+                    *request.headers_mut() = headers;
+                    *request.uri_mut() = exchange.uri.clone();
+                    let peer = wire::Peer {
+                        remote: exchange.arrival.remote,
+                        local: exchange.arrival.local,
+                        tls: exchange.arrival.tls,
+                        edge: exchange.arrival.edge.clone(),
+                    };
+                    tokio::spawn(async move {
+                        let _place = place;
+                        // Boxed: this future holds one of its own kind.
+                        let call: std::pin::Pin<Box<dyn Future<Output = Response> + Send>> =
+                            Box::pin(async move { gateway.call(request, &peer).await });
+                        drain(call.await).await;
+                    });
+                }
+            }
+        }
+    }
+
+    async fn mirror(&self, origin: &wire::Origin, request: Request) {
+        let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
+        let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
+        let in_flight = InFlight::begin(&endpoint);
+        let (head, body) = request.into_parts();
+        let mut again = (body.is_empty() && head.method.is_idempotent()).then(|| head.clone());
+        let mut request = Some(Request::from_parts(head, body));
+        // The second time on a new connection: an idle one may have been closed as we sent.
+        for idle_ones in [true, false] {
+            let Ok(mut connection) = self.connect(&endpoint, by, idle_ones, false).await else { return };
+            let Some(sent) = request.take() else { return };
+            match connection.send(sent, by).await {
+                Ok(response) => {
+                    return drain(self.returned(response, connection, in_flight, Some(by))).await;
+                }
+                Err(error) if error.reused => {
+                    let anew = again.take().map(|head| Request::from_parts(head, Body::empty()));
+                    request = error.request.map(|request| *request).or(anew);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+async fn drain(response: Response) {
+    let _ = response.into_body().collect(DRAIN_MAX).await;
+}

@@ -1,0 +1,83 @@
+//! TLS on both sides: the protocol is agreed on in the handshake.
+
+use crate::upgrades::Shouting;
+use crate::world::{Setup, World};
+use proxy::Settings;
+use std::path::PathBuf;
+use wire::{ClientTls, Dialer, Origin, ServerTls};
+
+/// A certificate for `localhost` and what trusts it.
+pub(crate) struct Pair {
+    folder: tempfile::TempDir,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn server(&self) -> Setup {
+        let tls = ServerTls::from_files(&self.file("cert.pem"), &self.file("key.pem")).unwrap();
+        Setup { tls: Some(tls), ..Setup::default() }
+    }
+
+    pub(crate) fn dialer(&self, http2: bool) -> Dialer {
+        let tls = ClientTls::from_file(&self.file("cert.pem")).unwrap();
+        Dialer { tls: Some(tls), http2, ..Dialer::default() }
+    }
+}
+
+#[tokio::test]
+async fn both_ends_agree_on_the_best_protocol_they_know() {
+    let pair = Pair::new();
+    let inner = World::with(pair.server(), r#"r: * -> inlineContent("safe") -> <shunt>"#).await;
+    let origin = Origin::parse(&format!("https://localhost:{}", inner.address.port())).unwrap();
+    for (http2, expected) in [(true, "HTTP/2.0"), (false, "HTTP/1.1")] {
+        let settings = Settings { dialer: pair.dialer(http2), ..Settings::default() };
+        let outer =
+            World::with(Setup { settings, ..Setup::default() }, &format!(r#"r: * -> "{origin}""#)).await;
+        for _ in 0..3 {
+            assert_eq!(outer.ask("GET /").await.brief(), "200 safe");
+        }
+        let count = if http2 { 3 } else { 6 };
+        assert_eq!(inner.records(count).await.last().unwrap()["proto"], expected);
+    }
+    // A client that offers nothing gets HTTP/1.1.
+    assert!(pair.dialer(true).dial_http1(&origin).await.unwrap().can_upgrade());
+    assert!(!pair.dialer(true).dial(&origin).await.unwrap().can_upgrade());
+}
+
+#[tokio::test]
+async fn a_change_of_protocol_takes_a_connection_that_can_change() {
+    let pair = Pair::new();
+    let backend = Shouting::granting().await;
+    let inner = World::with(pair.server(), &backend.route("")).await;
+    let settings = Settings { dialer: pair.dialer(true), ..Settings::default() };
+    let routes = format!(r#"r: * -> "https://localhost:{}""#, inner.address.port());
+    let outer = World::with(Setup { settings, ..Setup::default() }, &routes).await;
+    let mut client = outer.client().await;
+    assert_eq!(client.ask(crate::upgrades::ASK).await.status, 101);
+    client.send("through two gateways").await;
+    assert_eq!(client.exactly(20).await, b"THROUGH TWO GATEWAYS");
+    client.finish().await;
+    assert_eq!(client.closed().await, b"goodbye");
+    backend.all_closed().await;
+}
+
+#[tokio::test]
+async fn whom_nobody_vouches_for_is_not_asked() {
+    let pair = Pair::new();
+    let inner = World::with(pair.server(), "r: * -> status(200) -> <shunt>").await;
+    let settings = Settings { dialer: Pair::new().dialer(true), ..Settings::default() };
+    let routes = format!(r#"r: * -> "https://localhost:{}""#, inner.address.port());
+    let outer = World::with(Setup { settings, ..Setup::default() }, &routes).await;
+    assert_eq!(outer.ask("GET /").await.status, 502);
+}
