@@ -26,6 +26,11 @@ impl TraceId {
     pub fn parse(text: &str) -> Option<Self> {
         hex(text, 32).map(Self)
     }
+
+    /// Its 32 digits.
+    pub fn to_hex(self) -> [u8; 32] {
+        digits(self.0)
+    }
 }
 
 impl SpanId {
@@ -38,6 +43,21 @@ impl SpanId {
     pub fn parse(text: &str) -> Option<Self> {
         hex(text, 16).and_then(|bits| u64::try_from(bits).ok()).map(Self)
     }
+
+    /// Its 16 digits.
+    pub fn to_hex(self) -> [u8; 16] {
+        digits(u128::from(self.0))
+    }
+}
+
+/// The last digits of a number; ids are written for every request, which is too often for `write!`.
+fn digits<const N: usize>(mut bits: u128) -> [u8; N] {
+    let mut text = [0; N];
+    for place in text.iter_mut().rev() {
+        *place = b"0123456789abcdef"[(bits & 0xf) as usize];
+        bits >>= 4;
+    }
+    text
 }
 
 impl Instance {
@@ -56,13 +76,13 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&self.to_hex()).expect("digits are ASCII"))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(std::str::from_utf8(&self.to_hex()).expect("digits are ASCII"))
     }
 }
 
@@ -82,6 +102,8 @@ mod tests {
         let (trace, span) = (TraceId::draw(&chance), SpanId::draw(&chance));
         assert_eq!(TraceId::parse(&trace.to_string()), Some(trace));
         assert_eq!(SpanId::parse(&span.to_string()), Some(span));
+        assert_eq!(TraceId(0xabc).to_string(), format!("{:032x}", 0xabc));
+        assert_eq!(SpanId(u64::MAX - 1).to_string(), format!("{:016x}", u64::MAX - 1));
         for bad in ["", "0", "00000000000000000000000000000000", "+123456789abcdef0123456789abcdef"] {
             assert_eq!(TraceId::parse(bad), None, "{bad}");
         }

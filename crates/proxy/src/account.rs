@@ -42,17 +42,23 @@ pub(crate) struct Account {
     method: Method,
     uri: Uri,
     version: Version,
-    host: Option<HeaderValue>,
     remote: SocketAddr,
     edge: Option<Arc<wire::Edge>>,
-    user_agent: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-    forwarded_for: Option<HeaderValue>,
+    told_headers: ToldHeaders,
     /// Counts the request as under way.
     _in_flight: telemetry::metrics::InFlight,
     /// What of the request's body has passed; only for requests with one.
     request_bytes: Option<Arc<AtomicU64>>,
     told: bool,
+}
+
+/// What the client's headers say that the record repeats; filters may change the headers.
+#[derive(Default)]
+struct ToldHeaders {
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    forwarded_for: Option<HeaderValue>,
 }
 
 /// How it ended.
@@ -69,6 +75,24 @@ impl Account {
     /// Opens the account of a request that just came in.
     pub(crate) fn begin(gateway: &Gateway, request: &Request, peer: &Peer) -> Box<Self> {
         let headers = request.headers();
+        let mut told = ToldHeaders::default();
+        for (name, value) in headers {
+            let place = if *name == HOST {
+                &mut told.host
+            } else if *name == USER_AGENT {
+                &mut told.user_agent
+            } else if *name == REFERER {
+                &mut told.referer
+            } else if *name == FORWARDED_FOR {
+                &mut told.forwarded_for
+            } else {
+                continue;
+            };
+            place.get_or_insert_with(|| value.clone());
+        }
+        if let (None, Some(authority)) = (&told.host, request.uri().authority()) {
+            told.host = HeaderValue::try_from(authority.as_str()).ok();
+        }
         let clock = &gateway.plane.builder.clock;
         let none = gateway.plane.no_route();
         Box::new(Self {
@@ -86,15 +110,9 @@ impl Account {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            host: headers
-                .get(HOST)
-                .cloned()
-                .or_else(|| HeaderValue::try_from(request.uri().authority()?.as_str()).ok()),
             remote: peer.remote,
             edge: peer.edge.clone(),
-            user_agent: headers.get(USER_AGENT).cloned(),
-            referer: headers.get(REFERER).cloned(),
-            forwarded_for: headers.get(FORWARDED_FOR).cloned(),
+            told_headers: told,
             _in_flight: gateway.core.metrics.begin(),
             request_bytes: None,
             told: false,
@@ -128,10 +146,11 @@ impl Account {
     }
 
     /// Closes the account when the response has passed.
-    pub(crate) fn finish(mut self: Box<Self>, exchange: Exchange, response: Response) -> Response {
+    pub(crate) fn finish(mut self: Box<Self>, exchange: &mut Exchange, response: Response) -> Response {
         let status = response.status().as_u16();
         let flow_id = exchange.headers.get(FLOW_ID).cloned();
-        let (reason, access_log) = (exchange.notes.reason, exchange.notes.access_log);
+        let (reason, access_log) =
+            (exchange.notes.reason.take(), std::mem::take(&mut exchange.notes.access_log));
         response.map(|body| {
             body.with_tail(move |ending, bytes| {
                 let end = End {
@@ -165,10 +184,10 @@ impl Account {
             route: &self.route,
             method: self.method.as_str(),
             uri: self.uri.path_and_query().map_or(self.uri.path(), |target| target.as_str()),
-            host: text(self.host.as_ref()).unwrap_or_default(),
+            host: text(self.told_headers.host.as_ref()).unwrap_or_default(),
             version: self.version,
             remote: Some(self.remote.ip()),
-            forwarded_for: text(self.forwarded_for.as_ref()),
+            forwarded_for: text(self.told_headers.forwarded_for.as_ref()),
             caller: self.edge.as_ref().map(|edge| edge.caller.as_str()),
             user: None,
             status: end.status,
@@ -187,8 +206,8 @@ impl Account {
             }),
             cut_short: end.cut_short,
             trace: self.trace,
-            user_agent: text(self.user_agent.as_ref()),
-            referer: text(self.referer.as_ref()),
+            user_agent: text(self.told_headers.user_agent.as_ref()),
+            referer: text(self.told_headers.referer.as_ref()),
             flow_id: text(end.flow_id),
             audit: None,
             masked_keys: &[],

@@ -331,7 +331,7 @@ impl Handler for Gateway {
             response = response.map(|body| body.with_deadline(wait));
             response.extensions_mut().insert(wire::WriteWithin(wait));
         }
-        account.finish(exchange, response)
+        account.finish(&mut exchange, response)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
 use crate::headers;
 use crate::table::{Route, Target};
-use base::{Blame, Fault, Kind, Retry};
+use base::{Blame, Fault, Kind, Moment, Retry};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{EXPECT, HOST, HeaderValue, RETRY_AFTER, UPGRADE};
@@ -56,14 +56,14 @@ impl Gateway {
                 Ok(endpoint) => endpoint,
                 Err((status, reason)) => return self.refuse(exchange, status, reason),
             };
-            let Ok(permit) = self.breaker(exchange, &endpoint) else {
+            let begun = self.now();
+            let Ok(permit) = self.breaker(exchange, &endpoint, begun) else {
                 let reason = Reason::of(Cause::BREAKER_OPEN)
                     .because(format!("breaker of {} is open", endpoint.authority));
                 let mut response = self.refuse(exchange, StatusCode::SERVICE_UNAVAILABLE, reason);
                 response.headers_mut().insert("x-circuit-open", HeaderValue::from_static("true"));
                 return response;
             };
-            let begun = self.now();
             account.attempts += 1;
             let answer_by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
             let outcome = self.try_once(exchange, &endpoint, &mut replay, answer_by, deadline).await;
@@ -196,8 +196,12 @@ impl Gateway {
         })
     }
 
-    fn breaker(&self, exchange: &Exchange, endpoint: &Endpoint) -> Result<Option<rules::Permit>, ()> {
-        let now = self.now();
+    fn breaker(
+        &self,
+        exchange: &Exchange,
+        endpoint: &Endpoint,
+        now: Moment,
+    ) -> Result<Option<rules::Permit>, ()> {
         match self.plane.breakers.get(exchange.notes.breaker, &endpoint.authority, now) {
             None => Ok(None),
             Some(breaker) => breaker.ask(now).map(Some).ok_or(()),

@@ -8,30 +8,44 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode};
 use wire::{Body, Response};
 
+/// Fields that end at each hop. `TE` has a value that may go on.
+static ABOUT_ONE_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+];
+
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+    // One pass over the names that are there: a look-up for each of the others would cost as much.
+    let mut there = [false; ABOUT_ONE_HOP.len()];
+    for name in headers.keys() {
+        if let Some(at) = ABOUT_ONE_HOP.iter().position(|about| about == name) {
+            there[at] = true;
+        }
+    }
+    let [connection, .., te] = there;
+    // The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
+    let trailers =
+        te && headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    if connection {
+        let usual = |token: &&str| !["keep-alive", "close"].iter().any(|it| token.eq_ignore_ascii_case(it));
         let named: Vec<HeaderName> =
-            tokens(headers, &CONNECTION).filter_map(|name| name.parse().ok()).collect();
+            tokens(headers, &CONNECTION).filter(usual).filter_map(|name| name.parse().ok()).collect();
         for name in named {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    for (name, _) in ABOUT_ONE_HOP.iter().zip(there).filter(|(_, there)| *there) {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
-    // The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
-    if headers.contains_key(TE) {
-        let trailers =
-            headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-        headers.remove(TE);
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -80,28 +94,31 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 /// Makes what a response says of its length true: of its body, whatever filters made of that, or of the
 /// body that GET would have for one that has none (RFC 9110 section 8.6).
 pub(crate) fn settle_length(method: &Method, response: &mut Response) {
-    let told = response.headers().get(CONTENT_LENGTH).cloned();
-    let length = response.body().exact_len().map(HeaderValue::from);
     let status = response.status();
-    let length = if status == StatusCode::NO_CONTENT || status.is_informational() {
-        None
+    let exact = response.body().exact_len();
+    let told = response.headers().get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
+        response.headers_mut().remove(CONTENT_LENGTH);
     } else if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
-        told.clone().or(length.filter(|_| !response.body().is_empty()))
-    } else if length.is_none() {
-        return;
-    } else {
-        length
-    };
-    if *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if let (None, Some(exact @ 1..)) = (told, exact) {
+            response.headers_mut().insert(CONTENT_LENGTH, exact.into());
+        }
+    } else if let Some(exact) = exact
+        && told.and_then(plain_number) != Some(exact)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, exact.into());
+    }
+    if *method == Method::HEAD || empty {
         // Nobody would read it.
         *response.body_mut() = Body::empty();
     }
-    if length != told {
-        match length {
-            Some(length) => response.headers_mut().insert(CONTENT_LENGTH, length),
-            None => response.headers_mut().remove(CONTENT_LENGTH),
-        };
-    }
+}
+
+/// A number as it is written without need: no sign, no zeros before it.
+fn plain_number(text: &[u8]) -> Option<u64> {
+    let plain = text == b"0" || text.first().is_some_and(|first| (b'1'..=b'9').contains(first));
+    if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
 /// Makes what a request says of its body true: its length, or that it comes in chunks. hyper would leave out

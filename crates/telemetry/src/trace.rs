@@ -6,7 +6,6 @@ mod state;
 
 use base::{Chance, SpanId, TraceId};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::io::Write as _;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -34,6 +33,32 @@ enum Incoming {
     Sampled(bool),
 }
 
+/// Which headers about traces there are: found in one pass over the names, since most requests have none.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    parent: bool,
+    state: bool,
+    b3: bool,
+}
+
+impl Told {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut told = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "traceparent" => told.parent = true,
+                "tracestate" => told.state = true,
+                name => told.b3 |= name == "b3" || name.starts_with("x-b3-"),
+            }
+        }
+        told
+    }
+
+    fn anything(self) -> bool {
+        self.parent || self.b3
+    }
+}
+
 impl TraceContext {
     /// The first span of a new trace.
     pub fn begin(chance: &Chance) -> Self {
@@ -43,6 +68,9 @@ impl TraceContext {
     /// A new span of the trace these headers tell of, or of a new trace if they tell of none. `traceparent`
     /// goes before `b3`, `b3` before `X-B3-*`; what is malformed counts as absent.
     pub fn from_headers(headers: &HeaderMap, chance: &Chance) -> Self {
+        if !Told::by(headers).anything() {
+            return Self::begin(chance);
+        }
         match read_traceparent(headers).or_else(|| b3::read(headers)) {
             Some(Incoming::Span { trace, span, sampled }) => {
                 Self { trace, span: SpanId::draw(chance), parent: Some(span), sampled }
@@ -60,18 +88,22 @@ impl TraceContext {
     /// Writes `traceparent`, and B3 in the form it is already in. A valid `tracestate` of the same trace
     /// stays; any other is removed, as W3C Trace Context section 3.3 asks.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        if headers.contains_key(&TRACESTATE) && !self.may_keep_state(headers) {
+        let told = Told::by(headers);
+        if told.state && !self.may_keep_state(headers) {
             headers.remove(&TRACESTATE);
         }
         headers.insert(TRACEPARENT, self.traceparent());
-        b3::write(self, headers);
+        if told.b3 {
+            b3::write(self, headers);
+        }
     }
 
     /// The value of `traceparent` that names this span.
     pub fn traceparent(&self) -> HeaderValue {
-        let mut text = [0; LENGTH];
-        write!(&mut text[..], "00-{}-{}-{:02x}", self.trace, self.span, u8::from(self.sampled))
-            .expect("the ids have a fixed length");
+        let mut text = *b"00-................................-................-0.";
+        text[3..35].copy_from_slice(&self.trace.to_hex());
+        text[36..52].copy_from_slice(&self.span.to_hex());
+        text[LENGTH - 1] = b'0' + u8::from(self.sampled);
         HeaderValue::from_bytes(&text).expect("hex digits and dashes")
     }
 

@@ -8,6 +8,7 @@ mod encode;
 mod head;
 mod incoming;
 mod io;
+mod names;
 mod server;
 mod timer;
 mod writer;

@@ -126,7 +126,24 @@ fn field(name: &str, value: &[u8], buffer: &mut Vec<u8>) {
 }
 
 fn content_length(length: u64, buffer: &mut Vec<u8>) {
-    let _ = write!(buffer, "content-length: {length}\r\n");
+    buffer.extend_from_slice(b"content-length: ");
+    number(length, 10, buffer);
+    buffer.extend_from_slice(b"\r\n");
+}
+
+/// A number in base 10 or 16; the machinery of `write!` would cost more than the head around it.
+pub(super) fn number(mut number: u64, base: u64, buffer: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[(number % base) as usize];
+        number /= base;
+        if number == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(&digits[at..]);
 }
 
 /// When the answer was made, to the second (RFC 9110 section 6.6.1); its text is made once a second.
@@ -143,4 +160,21 @@ fn date(buffer: &mut Vec<u8>) {
         }
         buffer.extend_from_slice(text.as_bytes());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_everybody_writes_them() {
+        for value in [0, 1, 9, 10, 15, 16, 255, 4096, 65_535, 1_000_000_007, u64::MAX] {
+            let written = |base| {
+                let mut buffer = Vec::new();
+                number(value, base, &mut buffer);
+                String::from_utf8(buffer).unwrap()
+            };
+            assert_eq!((written(10), written(16)), (format!("{value}"), format!("{value:x}")));
+        }
+    }
 }

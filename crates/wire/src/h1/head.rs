@@ -2,6 +2,7 @@
 //! differently is refused: bare line feeds, folded lines, space before a colon, two lengths, a length beside
 //! chunks, an encoding that is not exactly `chunked`.
 
+use super::names;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
@@ -256,8 +257,7 @@ fn read_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderM
     let mut headers = HeaderMap::with_capacity(parsed.len() + MORE_FIELDS);
     let mut fields = Fields::default();
     for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| bad("the name of a field has forbidden letters"))?;
+        let name = names::name(field.name.as_bytes())?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
             .map_err(|_| bad("the value of a field has forbidden letters"))?;
         fields.note(&name, &value)?;

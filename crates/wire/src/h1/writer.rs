@@ -58,12 +58,12 @@ impl Writer {
 
     /// Appends a piece of a body, if there [is room](Writer::has_room).
     pub(super) fn data(&mut self, data: Bytes, in_chunks: bool) {
-        use std::io::Write as _;
         if data.is_empty() {
             return;
         }
         if in_chunks {
-            let _ = write!(self.buffer(), "{:x}\r\n", data.len());
+            encode::number(data.len() as u64, 16, self.buffer());
+            self.buffer().extend_from_slice(b"\r\n");
         }
         let end: &'static [u8] = if in_chunks { b"\r\n" } else { b"" };
         if data.len() < LARGE {
