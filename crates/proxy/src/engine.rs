@@ -6,6 +6,7 @@ use crate::answer::{Cause, Reason, answer};
 use crate::backend::{Endpoint, InFlight, Pool};
 use crate::exchange::{Arrival, Exchange, Notes, Switch};
 use crate::filters::Outcome;
+use crate::grpc;
 use crate::headers;
 use crate::lookup::Params;
 use crate::question::Question;
@@ -245,6 +246,7 @@ impl Gateway {
             .filter(|_| self.plane.settings.upgrades && body.is_empty())
             .map(|client| Switch { client, backend: None });
         let mut headers = head.headers;
+        let grpc = wire::is_grpc(&headers);
         let named = match (&peer.edge, head.uri.authority()) {
             // On the listener of a declared call the host is the service that is called.
             (Some(edge), _) => HeaderValue::try_from(&edge.callee).ok(),
@@ -297,7 +299,7 @@ impl Gateway {
             body,
             params: Params::default(),
             route: account.no_route(),
-            notes: Notes { switch, ..Notes::default() },
+            notes: Notes { switch, grpc, ..Notes::default() },
             trace: account.trace,
             clock: self.plane.builder.clock.clone(),
             chance: self.core.chance.clone(),
@@ -326,6 +328,11 @@ impl Handler for Gateway {
             return self.tunnel(exchange, account, response, client, backend);
         }
         headers::settle_length(&exchange.arrival.method, &mut response);
+        if exchange.notes.grpc
+            && let Some(reason) = &exchange.notes.reason
+        {
+            grpc::translate(&mut response, reason);
+        }
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(wait) = exchange.notes.write_timeout {
             response = response.map(|body| body.with_deadline(wait));

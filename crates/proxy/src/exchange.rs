@@ -95,6 +95,8 @@ pub struct Notes {
     pub reason: Option<Reason>,
     /// The ends of a connection that changes its protocol, if the client asks for that.
     pub(crate) switch: Option<Switch>,
+    /// Whether it came in as a call of gRPC.
+    pub(crate) grpc: bool,
 }
 
 /// The two ends of a connection that changes its protocol.

@@ -6,8 +6,10 @@ use crate::answer::{Cause, Reason};
 use crate::backend::{Choice, Endpoint, InFlight, Upstream};
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
+use crate::grpc;
 use crate::headers;
 use crate::table::{Route, Target};
+use crate::upload::{self, AnswerWait, Turn};
 use base::{Blame, Fault, Kind, Moment, Retry};
 use bytes::Bytes;
 use http::StatusCode;
@@ -40,7 +42,7 @@ impl Gateway {
         exchange: &mut Exchange,
         account: &mut Account,
     ) -> Response {
-        let deadline = exchange.notes.backend_timeout.map(|wait| tokio::time::Instant::now() + wait);
+        let deadline = self.deadline(exchange);
         let policy = exchange.notes.retry.clone();
         if let Some(policy) = &policy {
             policy.budget.request(self.now());
@@ -65,11 +67,11 @@ impl Gateway {
                 return response;
             };
             account.attempts += 1;
-            let answer_by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
-            let outcome = self.try_once(exchange, &endpoint, &mut replay, answer_by, deadline).await;
+            let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
+            let outcome = self.try_once(exchange, &endpoint, &mut replay, by, deadline).await;
             account.backend(&endpoint, self.now().since(begun));
             let failed = match &outcome {
-                Ok(response) => Some(response.status().is_server_error()),
+                Ok(response) => Some(grpc::status(response).is_server_error()),
                 // The caller's broken body says nothing about the backend, neither good nor bad.
                 Err(failure) => (failure.fault.blame != Blame::Caller).then_some(true),
             };
@@ -99,7 +101,19 @@ impl Gateway {
         }
     }
 
-    /// By when a try must have its answer: within its share of the time if it may be repeated for being slow.
+    /// When the backend's whole response must have come: by the route's word or the caller's.
+    fn deadline(&self, exchange: &Exchange) -> Option<tokio::time::Instant> {
+        let callers =
+            exchange.notes.grpc.then(|| grpc::time_left(&exchange.headers, exchange.arrival.at, self.now()));
+        let wait = match (exchange.notes.backend_timeout, callers.flatten()) {
+            (Some(routes), Some(callers)) => Some(routes.min(callers)),
+            (routes, callers) => routes.or(callers),
+        };
+        wait.map(|wait| tokio::time::Instant::now() + wait)
+    }
+
+    /// By when a try must have its answer in any case: within its share of the time if it may be repeated
+    /// for being slow.
     fn answer_by(
         &self,
         exchange: &Exchange,
@@ -107,10 +121,8 @@ impl Gateway {
         replay: &Replay,
         attempt: u32,
         deadline: Option<tokio::time::Instant>,
-    ) -> tokio::time::Instant {
-        let now = tokio::time::Instant::now();
-        let longest = now + self.plane.settings.response_timeout;
-        let Some(deadline) = deadline else { return longest };
+    ) -> Option<tokio::time::Instant> {
+        let deadline = deadline?;
         let tries = match policy {
             Some(policy)
                 if policy.when.timeout
@@ -121,7 +133,8 @@ impl Gateway {
             }
             _ => 1,
         };
-        longest.min(now + deadline.saturating_duration_since(now) / tries)
+        let now = tokio::time::Instant::now();
+        Some(now + deadline.saturating_duration_since(now) / tries)
     }
 
     /// Whether a try is worth another: always by Skipper's rule (no connection, a balanced backend, no
@@ -147,12 +160,10 @@ impl Gateway {
         let wanted = match outcome {
             Ok(response) => {
                 // With Retry-After the backend says that it did not begin.
+                let status = grpc::status(response);
                 let refused = response.headers().contains_key(RETRY_AFTER)
-                    && matches!(
-                        response.status(),
-                        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-                    );
-                policy.when.has_status(response.status()) && (repeatable || refused)
+                    && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+                policy.when.has_status(status) && (repeatable || refused)
             }
             Err(failure) if failure.unsent => policy.when.connect,
             Err(failure) => match failure.fault.kind {
@@ -222,7 +233,7 @@ impl Gateway {
         if let Some(wait) = exchange.notes.read_timeout {
             body = body.with_deadline(wait);
         }
-        let Some(policy) = policy else { return Ok(Replay::Once(Some(body))) };
+        let Some(policy) = policy else { return Ok(Replay::once(body)) };
         let collect = body.collect_up_to(policy.body_bytes);
         let collected = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, collect).await.unwrap_or_else(|_| {
@@ -232,7 +243,7 @@ impl Gateway {
         };
         match collected {
             Ok(Ok(bytes)) => Ok(Replay::Kept(bytes)),
-            Ok(Err(body)) => Ok(Replay::Once(Some(body))),
+            Ok(Err(body)) => Ok(Replay::once(body)),
             Err(fault) => {
                 let (status, cause) = body_failure(fault.kind);
                 let reason = Reason::of(cause).because(fault.to_string());
@@ -247,15 +258,18 @@ impl Gateway {
         exchange: &mut Exchange,
         endpoint: &Arc<Endpoint>,
         replay: &mut Replay,
-        answer_by: tokio::time::Instant,
+        by: Option<tokio::time::Instant>,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Response, Failure> {
+        let turn = replay.turn();
+        let wait = AnswerWait { by, longest: self.plane.settings.response_timeout, turn: turn.as_deref() };
         let in_flight = InFlight::begin(endpoint);
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
         let mut request = None;
         for stale in 0..=STALE_MAX {
-            let connected = self.connect(endpoint, answer_by, stale < STALE_MAX, upgrade.is_some()).await;
+            let connected =
+                self.connect(endpoint, wait.soonest(), stale < STALE_MAX, upgrade.is_some()).await;
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(fault) => {
@@ -267,7 +281,7 @@ impl Gateway {
             let sent = request
                 .take()
                 .unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take(), upgrade.as_ref()));
-            let error = match connection.send(sent, answer_by).await {
+            let error = match wait.send(&mut connection, sent).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switched(exchange, response, upgrade.as_ref(), in_flight).map_err(send_failure);
                 }
@@ -404,28 +418,40 @@ fn body_failure(kind: Kind) -> (StatusCode, Cause) {
 enum Replay {
     /// All of it, to be sent as often as needed.
     Kept(Bytes),
-    /// It can be sent once; `None` when it was.
-    Once(Option<Body>),
+    /// It can be sent once; `None` when it was. Whose turn it is while it is.
+    Once(Option<Body>, Arc<Turn>),
 }
 
 impl Replay {
+    fn once(body: Body) -> Self {
+        let (body, turn) = upload::watched(body);
+        Replay::Once(Some(body), turn)
+    }
+
+    fn turn(&self) -> Option<Arc<Turn>> {
+        match self {
+            Replay::Kept(_) => None,
+            Replay::Once(_, turn) => Some(turn.clone()),
+        }
+    }
+
     fn take(&mut self) -> Body {
         match self {
             Replay::Kept(bytes) => Body::full(bytes.clone()),
-            Replay::Once(body) => body.take().unwrap_or_default(),
+            Replay::Once(body, _) => body.take().unwrap_or_default(),
         }
     }
 
     /// Takes back the body of a request of which nothing was sent.
     fn put_back(&mut self, request: Option<Request>) {
-        if let (Replay::Once(body), Some(request)) = (self, request) {
+        if let (Replay::Once(body, _), Some(request)) = (self, request) {
             *body = Some(request.into_body());
         }
     }
 
     /// Whether another try could send all of it.
     fn is_whole(&self) -> bool {
-        matches!(self, Replay::Kept(_) | Replay::Once(Some(_)))
+        matches!(self, Replay::Kept(_) | Replay::Once(Some(_), _))
     }
 
     fn is_empty(&self) -> bool {

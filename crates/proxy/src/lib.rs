@@ -12,6 +12,7 @@ mod engine;
 mod exchange;
 pub mod filters;
 mod forward;
+mod grpc;
 mod headers;
 mod lasting;
 pub mod lookup;
@@ -26,6 +27,7 @@ mod settings;
 mod sources;
 mod support;
 mod table;
+mod upload;
 mod workers;
 
 pub use answer::{Cause, Reason, answer};

@@ -90,7 +90,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[
                statuses such as `503`, `502-504` and `5xx`; `connect,reset,502-504` by default. What may have been \
                carried out is repeated for idempotent methods only, or for all with `any-method`. Retries of the \
                route are at most `budget` (0.2 by default) of its requests of the last 10 seconds, and 10 a \
-               second. A body of more than 64 KiB is sent once. Skipper has no such filter.",
+               second. A body of more than 64 KiB is sent once. A gRPC error without messages counts as the HTTP status \
+               that says the same. Skipper has no such filter.",
         example: Example {
             filters: r#"retry(2, "connect,reset,5xx", 0.1)"#,
             request: "GET /",

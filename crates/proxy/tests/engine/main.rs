@@ -15,6 +15,7 @@ mod bodies;
 mod conformance;
 mod edges;
 mod forwarding;
+mod grpc;
 mod http2_in;
 mod http2_out;
 mod limits;
