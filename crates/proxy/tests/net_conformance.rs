@@ -92,6 +92,7 @@ fn forwarded_headers(case: &Value) -> Result<(), String> {
         port: told("port"),
         proto: told("proto"),
         exclude: Networks::parse(&exclude)?,
+        ..ForwardedHeaders::default()
     };
     let request = &case["request"];
     let text = |name: &str| request[name].as_str();

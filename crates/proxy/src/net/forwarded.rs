@@ -1,8 +1,9 @@
-//! The headers `X-Forwarded-*` that a gateway adds so that backends know whom it speaks for.
+//! The headers `X-Forwarded-*` and `Forwarded` that a gateway adds so that backends know whom it speaks for.
 
 use super::{Networks, X_FORWARDED_FOR};
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{FORWARDED, HeaderName, HeaderValue};
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 /// Which headers are added. None by default.
@@ -20,6 +21,8 @@ pub struct ForwardedHeaders {
     pub port: Option<Told>,
     /// Sets `X-Forwarded-Proto`.
     pub proto: Option<Told>,
+    /// Adds an element to `Forwarded` (RFC 7239): sender, Host and scheme in one. Skipper knows no such header.
+    pub forwarded: bool,
     /// Requests from here are left as they are: a proxy we trust has done it.
     pub exclude: Networks,
 }
@@ -90,6 +93,14 @@ impl ForwardedHeaders {
         if self.forwarded_for != ForwardedFor::Off {
             self.join(headers, connection.remote);
         }
+        if self.forwarded {
+            let element = connection.element();
+            let known = lines(headers, &FORWARDED);
+            let joined = [known.as_slice(), &[element.as_bytes()]].concat().join(&b", "[..]);
+            if let Ok(joined) = HeaderValue::try_from(joined) {
+                headers.insert(FORWARDED, joined);
+            }
+        }
         let mut set = |name: &'static str, wanted: Option<HeaderValue>| {
             if let Some(value) = wanted {
                 headers.insert(HeaderName::from_static(name), value);
@@ -115,12 +126,7 @@ impl ForwardedHeaders {
             return;
         }
         let sender = sender.to_string();
-        let known: Vec<&[u8]> = headers
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .filter(|v| !v.is_empty())
-            .collect();
+        let known = lines(headers, &X_FORWARDED_FOR);
         let joined = match self.forwarded_for {
             _ if known.is_empty() => sender.into_bytes(),
             ForwardedFor::Prepend => [&[sender.as_bytes()], known.as_slice()].concat().join(&b", "[..]),
@@ -157,6 +163,30 @@ fn address(ip: IpAddr) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&text[..length]).ok()
 }
 
+impl Connection<'_> {
+    /// `for=192.0.2.43;host=shop.example;proto=https`. What is no token is quoted (RFC 7239 section 4).
+    fn element(&self) -> String {
+        let sender = match self.remote.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        let mut element = format!("for={sender}");
+        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if !self.host.is_empty() && self.host.chars().all(token) {
+            let _ = write!(element, ";host={}", self.host);
+        } else if !self.host.is_empty() {
+            let quoted = self.host.replace('\\', "\\\\").replace('"', "\\\"");
+            let _ = write!(element, ";host=\"{quoted}\"");
+        }
+        element + if self.tls { ";proto=https" } else { ";proto=http" }
+    }
+}
+
+/// The values of a header that are not empty.
+fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| !value.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +197,32 @@ mod tests {
         {
             assert_eq!(address(text.parse().unwrap()).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn an_element_of_forwarded_is_joined_to_those_there() {
+        let forwarded = ForwardedHeaders { forwarded: true, ..ForwardedHeaders::default() };
+        let mut headers = HeaderMap::new();
+        for (remote, host, tls) in [
+            ("192.0.2.43", "shop.example", true),
+            ("2001:db8::1", "shop.example:8080", false),
+            ("::ffff:192.0.2.1", "a\"b", false),
+            ("192.0.2.9", "", false),
+        ] {
+            let connection = Connection {
+                remote: remote.parse().unwrap(),
+                local: None,
+                tls,
+                host,
+                method: &http::Method::GET,
+                uri: "/",
+            };
+            forwarded.apply(&mut headers, &connection);
+        }
+        assert_eq!(headers.len(), 1);
+        assert_eq!(
+            headers["forwarded"],
+            r#"for=192.0.2.43;host=shop.example;proto=https, for="[2001:db8::1]";host="shop.example:8080";proto=http, for=192.0.2.1;host="a\"b";proto=http, for=192.0.2.9;proto=http"#
+        );
     }
 }
