@@ -14,7 +14,9 @@ use crate::table::{Route, Table, Target};
 use crate::{Builder, Settings};
 use arc_swap::ArcSwap;
 use base::{Chance, Moment};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SERVER};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, SERVER,
+};
 use http::{Method, Request as Head, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use std::collections::HashMap;
@@ -382,6 +384,17 @@ impl Gateway {
         if hosts > 1 || (hosts == 0 && exchange.arrival.version >= http::Version::HTTP_11) {
             let reason = Reason::of(Cause::BAD_REQUEST).because("the request must have one Host header");
             return Some(self.refuse(exchange, StatusCode::BAD_REQUEST, reason));
+        }
+        if exchange.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > self.plane.settings.uri_bytes)
+        {
+            let reason = Reason::of(Cause::BAD_REQUEST).because("path and query are longer than allowed");
+            return Some(self.refuse(exchange, StatusCode::URI_TOO_LONG, reason));
+        }
+        // RFC 9110 section 10.1.1: there is one expectation that we can meet.
+        let unmet = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        if exchange.headers.get_all(EXPECT).iter().any(unmet) {
+            let reason = Reason::of(Cause::BAD_REQUEST).because("only 100-continue can be expected");
+            return Some(self.refuse(exchange, StatusCode::EXPECTATION_FAILED, reason));
         }
         let limit = self.plane.settings.body_bytes?;
         if http_body::Body::size_hint(&exchange.body).lower() > limit {

@@ -13,6 +13,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How connections to backends are opened.
     pub dialer: Dialer,
+    /// Most bytes of a request's path and query; past it the answer is 414.
+    pub uri_bytes: usize,
     /// Most bytes of a request's body; `None`: no bound, since bodies are passed on as they come.
     pub body_bytes: Option<u64>,
     /// The breaker of every backend that no filter gives another; none by default.
@@ -36,6 +38,7 @@ impl Default for Settings {
             default_status: StatusCode::NOT_FOUND,
             response_timeout: Duration::from_secs(60),
             dialer: Dialer::default(),
+            uri_bytes: 32 << 10,
             body_bytes: None,
             breaker: rules::breaker::Settings::default(),
             forwarded: None,

@@ -138,6 +138,36 @@ async fn a_client_that_expects_100_continue_gets_it_when_its_body_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_body_is_asked_for_by_whoever_wants_it_first() {
+    let backend = Backend::echo().await;
+    let settings = Settings { body_bytes: Some(10), ..Settings::default() };
+    let routes = format!(
+        r#"r: * -> "{0}"; kept: Path("/kept") -> retry(1) -> "{0}"; shunt: Path("/shunt") -> inlineContent("x") -> <shunt>"#,
+        backend.url()
+    );
+    let world = World::with(Setup { settings, ..Setup::default() }, &routes).await;
+    let head = |path: &str, length: usize, expect: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: h\r\nExpect: {expect}\r\nContent-Length: {length}\r\n\r\n")
+    };
+    for path in ["/kept", "/any"] {
+        let mut client = world.client().await;
+        client.send(head(path, 5, "100-Continue")).await;
+        assert_eq!(client.exactly(25).await, b"HTTP/1.1 100 Continue\r\n\r\n", "{path}");
+        client.send("hello").await;
+        assert_eq!(client.answer().await.brief(), "200 hello");
+    }
+    for (path, length, expect, status) in
+        [("/any", 11, "100-continue", 413), ("/any", 5, "200-ok", 417), ("/shunt", 5, "100-continue", 200)]
+    {
+        let mut client = world.client().await;
+        client.send(head(path, length, expect)).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.interim), (status, vec![]), "{path} {length} {expect}");
+    }
+    assert!(backend.seen().iter().all(|seen| seen.header("expect").is_none()));
+}
+
+#[tokio::test]
 async fn odd_targets_are_served_or_refused_but_never_misread() {
     let backend = Backend::echo().await;
     let world = World::new(&format!(
@@ -238,6 +268,7 @@ async fn forwarded_headers_are_set_where_configured() {
         uri: true,
         port: Some(net::Told::Auto),
         proto: Some(net::Told::Auto),
+        forwarded: true,
         ..net::ForwardedHeaders::default()
     };
     let settings = Settings { forwarded: Some(forwarded), ..Settings::default() };
@@ -250,5 +281,6 @@ async fn forwarded_headers_are_set_where_configured() {
     assert_eq!(told("x-forwarded-host"), "shop.example");
     assert_eq!((told("x-forwarded-method"), told("x-forwarded-uri")), ("GET".to_owned(), "/a?b".to_owned()));
     assert_eq!(told("x-forwarded-proto"), "http");
+    assert_eq!(told("forwarded"), "for=127.0.0.1;host=shop.example;proto=http");
     assert_eq!(told("x-forwarded-port"), world.address.port().to_string());
 }

@@ -2,6 +2,7 @@
 
 use crate::world::{Setup, World, message, why};
 use proxy::Settings;
+use std::time::Duration;
 use testkit::{Backend, Client};
 
 #[tokio::test]
@@ -30,6 +31,40 @@ async fn a_head_larger_than_allowed_is_refused() {
     let world = World::with(Setup { limits, ..Setup::default() }, "r: * -> status(200) -> <shunt>").await;
     assert_eq!(world.ask(&format!("GET /\nX-A: {}", "x".repeat(8 << 10))).await.status, 200);
     assert_eq!(world.ask(&format!("GET /\nX-A: {}", "x".repeat(17 << 10))).await.status, 431);
+}
+
+#[tokio::test]
+async fn a_target_longer_than_allowed_is_refused() {
+    let settings = Settings { uri_bytes: 100, ..Settings::default() };
+    let world = World::with(Setup { settings, ..Setup::default() }, "r: * -> status(200) -> <shunt>").await;
+    let target = |length: usize| format!("GET /{}?{}", "p".repeat(50), "q".repeat(length - 52));
+    let mut http2 = world.h2().await;
+    for (length, status) in [(100, 200), (101, 414), (60_000, 414)] {
+        let answer = world.ask(&target(length)).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(http2.ask(&target(length)).await.status, status);
+        if status == 414 {
+            assert_eq!(
+                why(&answer),
+                "error=http_request_error; details=\"path and query are longer than allowed\""
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_too_slowly_ends_the_connection() {
+    let limits = wire::Limits {
+        header_timeout: Duration::from_millis(50),
+        idle_timeout: Duration::from_secs(60),
+        ..wire::Limits::default()
+    };
+    let world = World::with(Setup { limits, ..Setup::default() }, "r: * -> status(200) -> <shunt>").await;
+    for begun in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: h\r\n"] {
+        let mut client = world.client().await;
+        client.send(begun).await;
+        client.closed().await;
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod mirrors;
 mod records;
 mod retries;
 mod sources;
+mod streams;
 mod support;
 mod timeouts;
 mod tls;
