@@ -19,5 +19,5 @@ pub use client::{Connection, Dialer, Origin, Scheme, SendError};
 pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin, is_grpc};
 pub use listen::{bind, bind_each};
 pub use server::{Drain, Drainer, Http1, Limits, serve};
-pub use tls::{ClientTls, ServerTls, install_crypto};
+pub use tls::{CertificateFiles, ClientTls, ServerTls, TlsVersion, Trust, install_crypto};
 pub use upgrade::{OnUpgrade, Passed, TunnelEnd, Upgraded, tunnel};

@@ -4,7 +4,10 @@ use crate::upgrades::Shouting;
 use crate::world::{Setup, World};
 use proxy::Settings;
 use std::path::PathBuf;
-use wire::{ClientTls, Dialer, Origin, ServerTls};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Client, eventually};
+use wire::{ClientTls, Dialer, Limits, Origin, ServerTls};
 
 /// A certificate for `localhost` and what trusts it.
 pub(crate) struct Pair {
@@ -20,7 +23,7 @@ impl Pair {
         Self { folder }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -80,4 +83,34 @@ async fn whom_nobody_vouches_for_is_not_asked() {
     let routes = format!(r#"r: * -> "https://localhost:{}""#, inner.address.port());
     let outer = World::with(Setup { settings, ..Setup::default() }, &routes).await;
     assert_eq!(outer.ask("GET /").await.status, 502);
+}
+
+#[tokio::test]
+async fn handshakes_are_bounded_in_time_and_in_number() {
+    let pair = Pair::new();
+    let limits = Limits { handshake_timeout: Duration::from_millis(500), handshakes: 2, ..Limits::default() };
+    let setup = Setup { limits, ..pair.server() };
+    let world = World::with(setup, "r: * -> status(200) -> <shunt>").await;
+    let begun = tokio::time::Instant::now();
+    let mut silent = [Client::connect(world.address).await, Client::connect(world.address).await];
+    silent[0].send("\x16\x03\x01").await;
+    // Late, so that it has time left when a place is free.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let served = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = served.clone();
+    let origin = Origin::parse(&format!("https://localhost:{}", world.address.port())).unwrap();
+    let dialer = pair.dialer(true);
+    let third = tokio::spawn(async move {
+        let connection = dialer.dial(&origin).await;
+        told.store(true, std::sync::atomic::Ordering::SeqCst);
+        connection.map(drop)
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!served.load(std::sync::atomic::Ordering::SeqCst), "it waits for a place");
+    for client in &mut silent {
+        client.closed().await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert!(third.await.unwrap().is_ok(), "there was one in time");
+    eventually("it is served", || served.load(std::sync::atomic::Ordering::SeqCst)).await;
 }

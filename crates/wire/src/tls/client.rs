@@ -1,0 +1,164 @@
+//! Whom we trust when we call out, and what we offer to speak.
+
+use super::{TlsVersion, provider, read_certificates, read_pair, wrong};
+use base::{Fault, Kind};
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Whom we trust when we call out. Sessions are resumed where the other end lets us.
+#[derive(Clone)]
+pub struct ClientTls {
+    /// Offers HTTP/2 and HTTP/1.1.
+    both: TlsConnector,
+    /// Offers HTTP/1.1 alone.
+    http1: TlsConnector,
+}
+
+/// What a client offers to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Both,
+    Http1,
+}
+
+/// Who must vouch for the other end, and how we prove who we are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust<'a> {
+    /// PEM file of the roots; the machine's own without it.
+    pub roots: Option<&'a Path>,
+    /// Nobody need vouch for anybody (Skipper's `-insecure`): whoever answers is believed.
+    pub insecure: bool,
+    /// PEM files of our own chain and key, for those who ask for them (Skipper's `-client-tls-cert` and
+    /// `-client-tls-key`).
+    pub identity: Option<(&'a Path, &'a Path)>,
+    /// The oldest version that is spoken.
+    pub oldest: TlsVersion,
+}
+
+impl ClientTls {
+    /// The machine's roots, read once for the process.
+    pub fn system() -> Result<Self, Fault> {
+        static SHARED: OnceLock<Result<ClientTls, String>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| Self::trusting(&Trust::default()).map_err(|fault| fault.to_string()))
+            .clone()
+            .map_err(|why| Fault::new(Kind::Unavailable, why))
+    }
+
+    /// The roots of a PEM file and no others.
+    pub fn from_file(roots: &Path) -> Result<Self, Fault> {
+        Self::trusting(&Trust { roots: Some(roots), ..Trust::default() })
+    }
+
+    /// As told. Fails when a file can't be used or this machine has no roots.
+    pub fn trusting(trust: &Trust<'_>) -> Result<Self, Fault> {
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&trust.oldest.and_later())
+            .map_err(|error| Fault::new(Kind::Bug, "the provider lacks a version of TLS").because(error))?;
+        let builder = if trust.insecure {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer(provider)))
+        } else {
+            builder.with_root_certificates(match trust.roots {
+                Some(file) => roots_of(file)?,
+                None => machine_roots()?,
+            })
+        };
+        let mut config = match trust.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let pair: Arc<dyn ResolvesClientCert> =
+                    Arc::new(SingleCertAndKey::from(read_pair(chain, key)?));
+                builder.with_client_cert_resolver(pair)
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let http1 = TlsConnector::from(Arc::new(config.clone()));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { both: TlsConnector::from(Arc::new(config)), http1 })
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+        offer: Offer,
+    ) -> Result<TlsStream<TcpStream>, Fault> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Fault::new(Kind::Invalid, format!("`{host}` is no name TLS could check")))?;
+        let connector = match offer {
+            Offer::Both => &self.both,
+            Offer::Http1 => &self.http1,
+        };
+        connector.connect(name, stream).await.map_err(|error| {
+            Fault::new(Kind::Unavailable, format!("no TLS connection to `{host}`")).because(error)
+        })
+    }
+}
+
+fn machine_roots() -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(Fault::new(Kind::Unavailable, "this machine has no root certificates")
+            .hint("install the package ca-certificates, or name a file of roots"));
+    }
+    Ok(roots)
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(read_certificates(file)?);
+    if added == 0 {
+        return Err(wrong(file, "holds no root certificate"));
+    }
+    Ok(roots)
+}
+
+/// Believes whoever answers to be who was called. That the handshake was not tampered with is still checked.
+#[derive(Debug)]
+struct Believer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Believer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
