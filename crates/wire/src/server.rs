@@ -10,6 +10,7 @@ pub(crate) use life::FIRST_REQUEST_WAIT;
 
 use crate::h1;
 use crate::handler::{Edge, Handler, Peer};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::tls::ServerTls;
 use base::Fault;
 use std::sync::Arc;
@@ -39,13 +40,15 @@ pub struct Limits {
     pub headers: usize,
     /// Most requests at a time on one HTTP/2 connection.
     pub streams: u32,
-    /// Longest wait for a TLS handshake.
+    /// Longest wait for a TLS handshake, and for the header of the PROXY protocol.
     pub handshake_timeout: Duration,
     /// Most TLS handshakes at a time; the next ones wait.
     pub handshakes: usize,
     /// Whether HTTP/2 without TLS is served to clients that begin with its preface (Skipper's
     /// `-enable-h2c-server`).
     pub h2c: bool,
+    /// Who may say in front of a connection whose it is, if anybody may.
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
 }
 
 impl Default for Limits {
@@ -63,6 +66,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 256,
             h2c: true,
+            proxy_protocol: None,
         }
     }
 }
@@ -126,13 +130,20 @@ pub async fn serve(
     let mut connections = tokio::task::JoinSet::new();
     let begin = {
         let drain = drain.clone();
-        move |stream: TcpStream, remote, place| {
-            let peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
+        move |mut stream: TcpStream, remote, place| {
+            let mut peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
             let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
             let handshakes = handshakes.clone();
             async move {
                 let _place = place;
                 let _ = stream.set_nodelay(true);
+                if let Some(protocol) = &limits.proxy_protocol {
+                    let ends = protocol.ends(&mut stream, remote, local);
+                    let Ok(Some(ends)) = tokio::time::timeout(limits.handshake_timeout, ends).await else {
+                        return;
+                    };
+                    (peer.remote, peer.local) = ends;
+                }
                 match tls {
                     None => open(stream, peer, limits, handler, drain).await,
                     Some(tls) => {

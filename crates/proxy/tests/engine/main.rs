@@ -22,6 +22,7 @@ mod limits;
 mod load;
 mod loopback;
 mod mirrors;
+mod proxy_protocol;
 mod records;
 mod retries;
 mod sources;
