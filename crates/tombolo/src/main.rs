@@ -1,6 +1,7 @@
 //! The `tombolo` binary: reads the command line and hands over to one file per command. What the parts of
 //! Tombolo have to do with each other is in `wiring`.
 
+mod certificates;
 mod commands;
 mod serving;
 mod term;

@@ -5,6 +5,7 @@ mod support;
 
 use expect_test::expect;
 use nix::sys::signal::Signal;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -152,6 +153,72 @@ fn https_in_front_and_behind() {
 }
 
 #[test]
+fn certificates_are_read_again_when_they_change_and_bad_ones_change_nothing() {
+    let folder = Folder::new();
+    let pair = |name: &str, host: &str| {
+        let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+        folder.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+        folder.write(&format!("{name}.pem"), &made.cert.pem());
+    };
+    pair("one", "localhost");
+    pair("two", "two.example");
+    let ports = ["gateway", "-address", "127.0.0.1:0", "-support-listener", "off"];
+    let files = [
+        "-tls-cert",
+        "two.pem,one.pem",
+        "-tls-key",
+        "two.key,one.key",
+        "-inline-routes",
+        "* -> status(204) -> <shunt>",
+    ];
+    let mut behind = folder.start(&[&ports[..], &files].concat());
+    let port = behind.address("gateway https://").port();
+    behind.wait_for("serve");
+    let to = format!("all: * -> \"https://localhost:{port}\";");
+    // Each front trusts the certificate that was there when it started.
+    let front = |folder: &Folder| start(folder, &["-inline-routes", &to, "-backend-roots", "one.pem"]);
+    let (_first, first) = front(&folder);
+    assert_eq!(get(first, "/").status, 204, "chosen by name");
+    folder.write("one.pem", "no certificate");
+    behind.wait_for("`one.pem` holds no certificate");
+    behind.wait_for("the last good certificates stay in force");
+    pair("one", "localhost");
+    behind.wait_for("certificates reloaded");
+    let (_second, second) = front(&folder);
+    assert_eq!(get(second, "/").status, 204);
+    let (_sceptic, sceptic) = start(&folder, &["-inline-routes", &to, "-backend-roots", "two.pem"]);
+    assert_eq!(get(sceptic, "/").status, 502);
+    let (_careless, careless) = start(&folder, &["-inline-routes", &to, "-insecure"]);
+    assert_eq!(get(careless, "/").status, 204);
+}
+
+#[test]
+fn what_is_spoken_can_be_chosen() {
+    let routes = "all: * -> status(204) -> <shunt>;";
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let answers = |arguments: &[&str]| {
+        let (_folder, _running, address) = inline(routes, arguments);
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(preface.as_bytes()).unwrap();
+        let mut frame = [0; 9];
+        // A SETTINGS frame is type 4.
+        stream.read_exact(&mut frame).is_ok() && frame[3] == 4
+    };
+    assert!(answers(&[]) && answers(&["-enable-h2c-server"]) && answers(&["-enable-h2c-server=true"]));
+    assert!(!answers(&["-enable-h2c-server=false"]));
+    let seen_by = "all: Source(\"203.0.113.7\") -> status(204) -> <shunt>;";
+    let (_folder, _running, address) =
+        inline(seen_by, &["-enable-proxy-protocol", "-proxy-allow-cidrs", "127.0.0.0/8,::1"]);
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request =
+        "PROXY TCP4 203.0.113.7 198.51.100.1 1 443\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+}
+
+#[test]
 fn systemd_hands_over_the_socket_and_hears_of_readiness() {
     let folder = Folder::new();
     let (listener, port) = taken();
@@ -182,11 +249,17 @@ fn systemd_hands_over_the_socket_and_hears_of_readiness() {
 fn forwarded_headers_are_set() {
     let (_app, backend) = app();
     let routes = format!("all: * -> \"http://{backend}\";");
-    let (_folder, _running, address) =
-        inline(&routes, &["-forwarded-headers", "X-Forwarded-For,X-Forwarded-Host,X-Forwarded-Proto=https"]);
+    let (_folder, _running, address) = inline(
+        &routes,
+        &["-forwarded-headers", "X-Forwarded-For,X-Forwarded-Host,X-Forwarded-Proto=https,Forwarded"],
+    );
     let seen = get(address, "/").body.to_ascii_lowercase();
-    for header in ["x-forwarded-for: 127.0.0.1", "x-forwarded-host: shop.example", "x-forwarded-proto: https"]
-    {
+    for header in [
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: shop.example",
+        "x-forwarded-proto: https",
+        "forwarded: for=127.0.0.1;",
+    ] {
         assert!(seen.contains(header), "no `{header}` in:\n{seen}");
     }
 }

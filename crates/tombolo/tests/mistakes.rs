@@ -593,6 +593,45 @@ fn a_gateway_with_bad_flags() {
         "#]],
     );
     call(
+        &["gateway", "-inline-routes", "* -> <shunt>", "-tls-cert", "a.pem,b.pem", "-tls-key", "b.pem"],
+        expect![[r#"
+            error: --tls-cert names 2, --tls-key 1
+            hint: give a key for each certificate, in the same order
+            exit 1
+        "#]],
+    );
+    call(
+        &["gateway", "-inline-routes", "* -> <shunt>", "-tls-min-version", "1.0"],
+        expect![[r#"
+        error: invalid value '1.0' for '--tls-min-version <VERSION>': TLS 1.0 is broken (RFC N) and not served; use 1.2 or 1.3
+
+        For more information, try '--help'.
+        exit 2
+    "#]],
+    );
+    call(
+        &["gateway", "-inline-routes", "* -> <shunt>", "-enable-proxy-protocol"],
+        expect![[r#"
+        error: --enable-proxy-protocol would close every connection
+        hint: name the load balancers' networks with --proxy-allow-cidrs
+        exit 1
+    "#]],
+    );
+    call(
+        &[
+            "gateway",
+            "-inline-routes",
+            "* -> <shunt>",
+            "-enable-proxy-protocol",
+            "-proxy-allow-cidrs",
+            "10.0.0.0/99",
+        ],
+        expect![[r#"
+            error: `10.0.0.0/99` is neither a network such as `10.0.0.0/8` nor an address
+            exit 1
+        "#]],
+    );
+    call(
         &["gateway", "-inline-routes", "* -> <shunt>", "-edit-route", "pattern"],
         expect![[r#"
         error: --edit-route: `pattern` is not `/pattern/replacement/`
@@ -611,10 +650,10 @@ fn a_gateway_with_bad_flags() {
     call(
         &["gateway", "-inline-routes", "* -> <shunt>", "-forwarded-headers", "X-Real-Ip"],
         expect![[r#"
-        error: `X-Real-Ip` is no header that --forwarded-headers can set
-        hint: X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are
-        exit 1
-    "#]],
+            error: `X-Real-Ip` is no header that --forwarded-headers can set
+            hint: X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are, and Forwarded
+            exit 1
+        "#]],
     );
     call(
         &["gateway", "-inline-routes", "* -> <shunt", "-address", "127.0.0.1:0"],

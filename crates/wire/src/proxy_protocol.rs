@@ -38,6 +38,13 @@ enum Policy {
 }
 
 impl ProxyProtocol {
+    /// Reads the three lists from CIDR blocks and single addresses.
+    pub fn parse(allow: &[String], skip: &[String], deny: &[String]) -> Result<Self, String> {
+        let networks =
+            |texts: &[String]| texts.iter().map(|text| network(text)).collect::<Result<Vec<_>, _>>();
+        Ok(Self { allow: networks(allow)?, skip: networks(skip)?, deny: networks(deny)? })
+    }
+
     fn policy(&self, remote: IpAddr) -> Policy {
         let remote = remote.to_canonical();
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&remote));
@@ -66,6 +73,15 @@ impl ProxyProtocol {
             Policy::Header => Some(read(stream).await?.unwrap_or((remote, local))),
         }
     }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>()
+        .ok()
+        .or_else(single)
+        .ok_or_else(|| format!("`{text}` is neither a network such as `10.0.0.0/8` nor an address"))
 }
 
 /// Client and destination.

@@ -1,6 +1,11 @@
 //! `tombolo gateway`: the gateway alone, as it runs in production, with the flags of Skipper that people use
 //! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
 
+mod protocols;
+mod tls;
+
+use self::protocols::ProtocolFlags;
+use self::tls::TlsFlags;
 use crate::serving::{Reloader, Signal, Signals, Told};
 use crate::term::{BOLD, CYAN, DIM, GREEN, err, paint};
 use crate::wiring::{Access, World};
@@ -14,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use telemetry::access::Format;
-use wire::{Dialer, Limits, ServerTls};
+use wire::{Dialer, Limits};
 
 /// Arguments of `tombolo gateway`. Skipper's flags may be written with one dash or two.
 #[derive(Args)]
@@ -79,17 +84,11 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "404", value_parser = status, value_name = "STATUS", help_heading = "Routes")]
     default_http_status: StatusCode,
 
-    /// PEM file of the certificate chain; with --tls-key, HTTPS is served
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "TLS")]
-    tls_cert: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsFlags,
 
-    /// PEM file of the private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
-    tls_key: Option<PathBuf>,
-
-    /// PEM file of the roots that https backends must be vouched for by, in place of the machine's
-    #[arg(long, value_name = "FILE", help_heading = "TLS")]
-    backend_roots: Option<PathBuf>,
+    #[command(flatten)]
+    protocols: ProtocolFlags,
 
     /// A file for the access log, in place of standard output
     #[arg(long, value_name = "FILE", help_heading = "Log")]
@@ -135,6 +134,14 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "1MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
     max_header_bytes: u64,
 
+    /// Most header lines of a request
+    #[arg(long, default_value = "100", value_name = "NUMBER", help_heading = "Time-outs and bounds")]
+    max_headers: usize,
+
+    /// Most bytes of a request's path and query
+    #[arg(long, default_value = "32KiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
+    max_uri_bytes: u64,
+
     /// Most bytes of a request's body; no bound if not given
     #[arg(long, value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
     max_body_bytes: Option<u64>,
@@ -166,7 +173,7 @@ pub(crate) struct GatewayCommand {
     drain_timeout: Duration,
 
     /// X-Forwarded-* headers to set: X-Forwarded-For, +X-Forwarded-For (put first), X-Forwarded-Host,
-    /// X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Proto[=VALUE], X-Forwarded-Port[=VALUE]
+    /// X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Proto[=VALUE], X-Forwarded-Port[=VALUE], Forwarded
     #[arg(long, value_delimiter = ',', value_name = "HEADER", help_heading = "Forwarded headers")]
     forwarded_headers: Vec<String>,
 
@@ -243,10 +250,8 @@ impl GatewayCommand {
     async fn serve(&self) -> Result<ExitCode, Fault> {
         let mut signals = Signals::new();
         let world = World::new(self.workers)?;
-        let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(chain), Some(key)) => Some(ServerTls::from_files(chain, key)?),
-            _ => None,
-        };
+        let tls = self.tls.server()?;
+        let limits = self.limits()?;
         let access = self.access(&world)?;
         let builder = world.builder(
             proxy::lookup::Options {
@@ -278,7 +283,6 @@ impl GatewayCommand {
                 fault.hint("choose another address with --support-listener, or `off` for none")
             })?),
         };
-        let limits = self.limits();
         let served =
             world.workers.serve(&plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
         let support = support
@@ -288,6 +292,9 @@ impl GatewayCommand {
                 Ok::<_, Fault>(address)
             })
             .transpose()?;
+        if let Some(tls) = &tls {
+            crate::certificates::watch(&world, tls);
+        }
         let scheme = if tls.is_some() { "https" } else { "http" };
         err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));
         if let Some(support) = support {
@@ -350,10 +357,7 @@ impl GatewayCommand {
     }
 
     fn settings(&self) -> Result<Settings, Fault> {
-        let tls = match &self.backend_roots {
-            Some(file) => Some(wire::ClientTls::from_file(file)?),
-            None => None,
-        };
+        let tls = self.tls.client()?;
         Ok(Settings {
             default_status: self.default_http_status,
             response_timeout: self.response_header_timeout_backend,
@@ -361,17 +365,22 @@ impl GatewayCommand {
                 connect_timeout: self.timeout_backend,
                 http1: self.http1.into(),
                 tls,
+                http2: self.protocols.backend_http2,
                 ..Dialer::default()
             },
+            upgrades: self.protocols.experimental_upgrade,
+            upgrade_idle_timeout: self.protocols.upgrade_idle_timeout,
+            uri_bytes: usize::try_from(self.max_uri_bytes).unwrap_or(usize::MAX),
             body_bytes: self.max_body_bytes,
             forwarded: self.forwarded()?,
             ..Settings::default()
         })
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> Result<Limits, Fault> {
+        let mut limits = Limits {
             header_bytes: usize::try_from(self.max_header_bytes).unwrap_or(usize::MAX),
+            headers: self.max_headers,
             header_timeout: self.read_header_timeout_server,
             read_timeout: self.read_timeout_server,
             write_timeout: self.write_timeout_server,
@@ -379,7 +388,9 @@ impl GatewayCommand {
             connections: self.max_connections,
             http1: self.http1.into(),
             ..Limits::default()
-        }
+        };
+        self.protocols.apply(&mut limits)?;
+        Ok(limits)
     }
 
     fn sources(&self) -> Result<Vec<RouteSource>, Fault> {
@@ -442,9 +453,10 @@ impl GatewayCommand {
                 "x-forwarded-uri" => headers.uri = true,
                 "x-forwarded-proto" => headers.proto = Some(told()?),
                 "x-forwarded-port" => headers.port = Some(told()?),
+                "forwarded" => headers.forwarded = true,
                 _ => {
                     return Err(wrong(format!("`{name}` is no header that --forwarded-headers can set"))
-                        .hint("X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are"));
+                        .hint("X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are, and Forwarded"));
                 }
             }
         }

@@ -143,6 +143,9 @@ impl House {
         };
         let served =
             world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
+        if let Some(tls) = &tls {
+            crate::certificates::watch(&world, tls);
+        }
         if let Some(listener) = support_listener {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }
