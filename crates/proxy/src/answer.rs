@@ -42,6 +42,10 @@ impl Cause {
     pub const PROTOCOL_ERROR: Cause = Cause("http_protocol_error");
     /// The backend did not answer in time.
     pub const RESPONSE_TIMEOUT: Cause = Cause("http_response_timeout");
+    /// Too many requests wait for a place on the route.
+    pub const QUEUE_FULL: Cause = Cause("queue_full");
+    /// No place on the route became free in time.
+    pub const QUEUE_TIMEOUT: Cause = Cause("queue_timeout");
     /// The request went round more often than allowed.
     pub const LOOP: Cause = Cause("proxy_loop_detected");
     /// Our own mistake.

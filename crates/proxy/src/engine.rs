@@ -53,16 +53,7 @@ impl Plane {
         let no_route =
             (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
         let plane = Arc::new(Self { settings, builder, table, breakers, access, no_route });
-        // Held weakly: the metrics outlive the plane.
-        let watched = Arc::downgrade(&plane);
-        plane.builder.metrics.ask(telemetry::metrics::BREAKER_OPEN, move |samples| {
-            let Some(plane) = watched.upgrade() else { return };
-            let now = plane.builder.clock.now();
-            plane.breakers.for_each(|breaker| {
-                let open = breaker.state(now) != rules::breaker::State::Closed;
-                samples.add(&[breaker.host()], f64::from(u8::from(open)));
-            });
-        });
+        crate::gauges::tell(&plane);
         plane
     }
 

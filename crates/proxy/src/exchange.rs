@@ -3,6 +3,7 @@
 
 use crate::answer::Reason;
 use crate::backend::InFlight;
+use crate::filters::queues::Place;
 use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
 use http::header::{HOST, HeaderValue};
@@ -97,6 +98,8 @@ pub struct Notes {
     pub(crate) switch: Option<Switch>,
     /// Whether it came in as a call of gRPC.
     pub(crate) grpc: bool,
+    /// The places that the request has in queues, the last one taken last; `None` for one it was refused.
+    pub(crate) places: Vec<Option<Place>>,
 }
 
 /// The two ends of a connection that changes its protocol.

@@ -43,6 +43,12 @@ impl Lasting {
         value
     }
 
+    /// Looks at all state of this type, which must not ask for any here meanwhile.
+    pub(crate) fn each<T: Any + Send + Sync>(&self, mut look: impl FnMut(&T)) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.values().filter_map(|held| held.value.downcast_ref()).for_each(&mut look);
+    }
+
     /// Forgets what nobody holds and nobody asked for during an hour. Called after a reload.
     pub fn sweep(&self) {
         let now = self.clock.now();

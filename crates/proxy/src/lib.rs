@@ -13,6 +13,7 @@ mod exchange;
 pub mod filters;
 mod forward;
 mod grpc;
+mod gauges;
 mod headers;
 mod lasting;
 pub mod lookup;

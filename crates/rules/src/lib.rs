@@ -13,6 +13,7 @@ pub mod crowd;
 pub mod fade;
 pub mod leak;
 pub mod limit;
+pub mod queue;
 mod sampler;
 
 pub use backoff::Backoff;
@@ -21,4 +22,5 @@ pub use breaker::{Breaker, Breakers, Permit};
 pub use budget::RetryBudget;
 pub use leak::{ClientBuckets, Leak, LeakyBucket};
 pub use limit::{ClientLimit, Limit, Rate, Verdict};
+pub use queue::Queue;
 pub use sampler::Sampler;

@@ -1,6 +1,7 @@
 //! The filters of one route, built once and run for every request: forward on the request, backward on the
 //! response. Filters are plain functions; what one of them waits for is awaited here.
 
+use super::answers::nothing;
 use super::{Built, FilterEnv, Step, find, names};
 use crate::Refusal;
 use crate::answer::{Cause, Reason, answer};
@@ -12,6 +13,10 @@ use wire::Response;
 
 /// How often one filter may wait and then ask to wait again.
 const WAITS_MAX: usize = 16;
+
+/// Of several of these in one route only the last acts, as in Skipper: so a route can overrule the default
+/// filters put before its own.
+const LAST_ONLY: [&str; 2] = ["fifo", "lifo"];
 
 /// The filters of a route, in their order.
 pub struct Chain {
@@ -48,7 +53,11 @@ impl Chain {
         let mut filters = Vec::with_capacity(calls.len());
         for (place, call) in calls.iter().enumerate() {
             env.place = place;
-            filters.push(install(call, &env)?);
+            let mut installed = install(call, &env)?;
+            if LAST_ONLY.contains(&installed.name) && calls[place + 1..].iter().any(|c| c.name == call.name) {
+                installed.filter = nothing();
+            }
+            filters.push(installed);
         }
         Ok(Self { filters: filters.into() })
     }

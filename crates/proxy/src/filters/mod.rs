@@ -12,6 +12,7 @@ mod headers;
 mod htpasswd;
 mod identity;
 mod limits;
+pub(crate) mod queues;
 mod records;
 mod redirects;
 mod reference;
@@ -44,6 +45,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Cookies", filters: cookies::FILTERS },
     Family { title: "Path and query", filters: targets::FILTERS },
     Family { title: "Rate limits", filters: limits::FILTERS },
+    Family { title: "Queues", filters: queues::FILTERS },
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },

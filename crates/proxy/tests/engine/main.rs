@@ -23,6 +23,7 @@ mod load;
 mod loopback;
 mod mirrors;
 mod proxy_protocol;
+mod queues;
 mod records;
 mod retries;
 mod sources;

@@ -80,6 +80,8 @@ pub const TABLE: &[Metric] = &[
     RESPONSE_BYTES,
     MIRRORS_DROPPED,
     BREAKER_OPEN,
+    QUEUE_RUNNING,
+    QUEUE_WAITING,
     LOG_LINES_DROPPED,
     BUILD_INFO,
     CPU_SECONDS,
@@ -144,7 +146,8 @@ pub const PROXY_TOTAL: Metric = histogram(
     &[],
     "Duration in seconds of a request outside of the backend: what the gateway itself added.",
 );
-/// By key: `routes.total`, `routes.updated_timestamp`.
+/// By key: `routes.total`, `routes.updated_timestamp`, and for queues `fifo.ROUTE.active`, `fifo.ROUTE.queued`,
+/// `lifo.NAME.active`, `lifo.NAME.queued`.
 pub const CUSTOM_GAUGES: Metric =
     gauge("skipper_custom_gauges", &["key"], "State of the gateway under the keys Skipper gives it.");
 /// By key.
@@ -174,6 +177,12 @@ pub const MIRRORS_DROPPED: Metric =
 /// By backend host.
 pub const BREAKER_OPEN: Metric =
     gauge("tombolo_breaker_open", &["host"], "1 while the circuit breaker of a host is open, otherwise 0.");
+/// By kind of queue (`fifo`, `lifoGroup`) and the route or group it belongs to.
+pub const QUEUE_RUNNING: Metric =
+    gauge("tombolo_queue_running", &["kind", "name"], "Requests that have a place behind a queue.");
+/// By kind of queue (`fifo`, `lifoGroup`) and the route or group it belongs to.
+pub const QUEUE_WAITING: Metric =
+    gauge("tombolo_queue_waiting", &["kind", "name"], "Requests that wait in a queue for a place.");
 /// Of this process.
 pub const LOG_LINES_DROPPED: Metric = counter(
     "tombolo_log_lines_dropped_total",

@@ -1,0 +1,52 @@
+//! What the plane tells when its metrics are asked for: the states of breakers and queues as they are then.
+//! What is counted as it happens is told where it happens.
+
+use crate::engine::Plane;
+use crate::filters::queues::Line;
+use std::sync::Arc;
+use telemetry::metrics;
+
+/// Has the metrics of this plane ask it. They outlive the plane, so they hold it weakly.
+pub(crate) fn tell(plane: &Arc<Plane>) {
+    ask(plane, metrics::BREAKER_OPEN, |plane, samples| {
+        let now = plane.builder.clock.now();
+        plane.breakers.for_each(|breaker| {
+            let open = breaker.state(now) != rules::breaker::State::Closed;
+            samples.add(&[breaker.host()], f64::from(u8::from(open)));
+        });
+    });
+    ask(plane, metrics::QUEUE_RUNNING, |plane, samples| {
+        lines(plane, |line, running, _| samples.add(&[line.kind, &line.name], running));
+    });
+    ask(plane, metrics::QUEUE_WAITING, |plane, samples| {
+        lines(plane, |line, _, waiting| samples.add(&[line.kind, &line.name], waiting));
+    });
+    // The same under the keys that dashboards made for Skipper look for.
+    ask(plane, metrics::CUSTOM_GAUGES, |plane, samples| {
+        lines(plane, |line, running, waiting| {
+            let order = &line.kind[..4];
+            samples.add(&[&format!("{order}.{}.active", line.name)], running);
+            samples.add(&[&format!("{order}.{}.queued", line.name)], waiting);
+        });
+    });
+}
+
+fn ask(
+    plane: &Arc<Plane>,
+    metric: metrics::Metric,
+    answer: impl Fn(&Plane, &mut metrics::Samples) + Send + Sync + 'static,
+) {
+    let watched = Arc::downgrade(plane);
+    plane.builder.metrics.ask(metric, move |samples| {
+        if let Some(plane) = watched.upgrade() {
+            answer(&plane, samples);
+        }
+    });
+}
+
+fn lines(plane: &Plane, mut tell: impl FnMut(&Line, f64, f64)) {
+    plane.builder.lasting.each(|line: &Line| {
+        let (running, waiting) = line.counts();
+        tell(line, running as f64, waiting as f64);
+    });
+}
