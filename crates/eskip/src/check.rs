@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The algorithms of balanced backends.
-pub const ALGORITHMS: [&str; 6] = [
+pub const ALGORITHMS: [&str; 7] = [
     "roundRobin",
     "random",
     "consistentHash",
     "powerOfRandomNChoices",
     "weightedRoundRobin",
     "leastRequests",
+    "peakEwma",
 ];
 
 /// What is wrong with the ids of a document's routes: an id that stands twice, told with the line of the

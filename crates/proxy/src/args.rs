@@ -29,6 +29,11 @@ impl<'a> Args<'a> {
         self.args
     }
 
+    /// The next one, not read yet.
+    pub fn peek(&self) -> Option<&'a Arg> {
+        self.args.get(self.next)
+    }
+
     /// The position (from 0) of the argument read last, for whoever points at it.
     pub fn last(&self) -> usize {
         self.next.saturating_sub(1)

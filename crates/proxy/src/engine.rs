@@ -41,6 +41,7 @@ pub struct Plane {
     pub(crate) table: ArcSwap<Table>,
     pub(crate) breakers: rules::Breakers,
     pub(crate) access: Option<telemetry::AccessLog>,
+    pub(crate) passive: Option<Passive>,
     /// Where requests without a route are counted, and the name they have there.
     no_route: (Arc<str>, Arc<telemetry::RouteMeter>),
 }
@@ -52,7 +53,13 @@ impl Plane {
         let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
         let no_route =
             (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
-        let plane = Arc::new(Self { settings, builder, table, breakers, access, no_route });
+        let count = |key| builder.metrics.counter(telemetry::metrics::CUSTOM_TOTAL, &[key]);
+        let passive = settings.passive_health.map(|settings| Passive {
+            settings,
+            dropped: count("passive-health-check.endpoints.dropped"),
+            passed: count("passive-health-check.requests.passed"),
+        });
+        let plane = Arc::new(Self { settings, builder, table, breakers, access, passive, no_route });
         crate::gauges::tell(&plane);
         plane
     }
@@ -82,11 +89,25 @@ impl Plane {
             .metrics
             .set_invalid(table.invalid.iter().map(|invalid| (invalid.route.id.as_str(), invalid.code)));
         self.builder.metrics.set_routes(table.routes.len(), table.built_at);
+        // What was in force until now was wanted until now.
+        self.builder.lasting.sweep();
+        for route in &table.routes {
+            if let Target::Upstream(upstream) = &route.target {
+                upstream.begin(&self.builder.clock);
+            }
+        }
         self.table.store(Arc::new(table));
         self.builder.metrics.sweep();
         self.builder.lasting.sweep();
         self.breakers.sweep(self.builder.clock.now());
     }
+}
+
+/// Endpoints that fail are passed over: when, and where that is counted.
+pub(crate) struct Passive {
+    pub(crate) settings: rules::passive::Settings,
+    pub(crate) dropped: telemetry::metrics::Counter,
+    pub(crate) passed: telemetry::metrics::Counter,
 }
 
 /// The request plane as one core sees it.

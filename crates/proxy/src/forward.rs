@@ -3,7 +3,7 @@
 
 use crate::account::{Account, CLIENT_GONE};
 use crate::answer::{Cause, Reason};
-use crate::backend::{Choice, Endpoint, InFlight, Upstream};
+use crate::backend::{Choice, Chosen, Endpoint, InFlight, Upstream};
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
 use crate::grpc;
@@ -69,15 +69,24 @@ impl Gateway {
             account.attempts += 1;
             let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
             let outcome = self.try_once(exchange, &endpoint, &mut replay, by, deadline).await;
-            account.backend(&endpoint, self.now().since(begun));
+            let ended = self.now();
+            let took = ended.since(begun);
+            account.backend(&endpoint, took);
             let failed = match &outcome {
                 Ok(response) => Some(grpc::status(response).is_server_error()),
                 // The caller's broken body says nothing about the backend, neither good nor bad.
                 Err(failure) => (failure.fault.blame != Blame::Caller).then_some(true),
             };
             if let (Some(permit), Some(failed)) = (permit, failed) {
-                let now = self.now();
-                let _ = if failed { permit.failed(now) } else { permit.succeeded(now) };
+                let _ = if failed { permit.failed(ended) } else { permit.succeeded(ended) };
+            }
+            if let (Target::Upstream(upstream), Some(failed)) = (&route.target, failed) {
+                if upstream.learns_latency() {
+                    endpoint.latency.observe(took, failed, ended);
+                }
+                if let Some(passive) = &self.plane.passive {
+                    endpoint.outcomes.record(outcome.is_err(), &passive.settings, ended);
+                }
             }
             let again = self.again(route, exchange, policy.as_deref(), &outcome, &replay, attempt);
             if !again || deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
@@ -197,14 +206,26 @@ impl Gateway {
             }
         };
         let key = || exchange.notes.hash_key.clone().unwrap_or_else(|| exchange.client().to_string());
-        let choice = Choice { key: &key, factor: exchange.notes.balance_factor, tried };
-        upstream.choose(&choice).ok_or_else(|| {
+        let passive = self.plane.passive.as_ref();
+        let choice = Choice {
+            key: &key,
+            factor: exchange.notes.balance_factor,
+            tried,
+            passive: passive.map(|passive| &passive.settings),
+            now: self.now(),
+        };
+        let Some(Chosen { endpoint, left_out }) = upstream.choose(&choice) else {
             let details = match upstream.service_name() {
                 Some(name) => format!("no instance of service {name} can serve now"),
                 None => "no endpoint".to_owned(),
             };
-            (StatusCode::SERVICE_UNAVAILABLE, Reason::of(Cause::NO_INSTANCE).because(details))
-        })
+            return Err((StatusCode::SERVICE_UNAVAILABLE, Reason::of(Cause::NO_INSTANCE).because(details)));
+        };
+        if let Some(passive) = passive.filter(|_| left_out > 0) {
+            passive.dropped.add(left_out as u64);
+            passive.passed.increment();
+        }
+        Ok(endpoint)
     }
 
     fn breaker(

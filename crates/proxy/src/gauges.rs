@@ -1,6 +1,7 @@
 //! What the plane tells when its metrics are asked for: the states of breakers and queues as they are then.
 //! What is counted as it happens is told where it happens.
 
+use crate::backend::{Endpoint, Watched};
 use crate::engine::Plane;
 use crate::filters::queues::Line;
 use std::sync::Arc;
@@ -13,6 +14,22 @@ pub(crate) fn tell(plane: &Arc<Plane>) {
         plane.breakers.for_each(|breaker| {
             let open = breaker.state(now) != rules::breaker::State::Closed;
             samples.add(&[breaker.host()], f64::from(u8::from(open)));
+        });
+    });
+    ask(plane, metrics::ENDPOINT_HEALTHY, |plane, samples| {
+        plane.builder.lasting.each(|watched: &Watched| {
+            let labels = [watched.endpoint.text.as_str(), watched.check.path.as_str()];
+            samples.add(&labels, f64::from(u8::from(watched.is_healthy())));
+        });
+    });
+    ask(plane, metrics::ENDPOINT_DROP, |plane, samples| {
+        let Some(passive) = &plane.passive else { return };
+        let now = plane.builder.clock.now();
+        plane.builder.lasting.each(|endpoint: &Endpoint| {
+            let drop = endpoint.outcomes.drop_probability(&passive.settings, now);
+            if drop > 0.0 {
+                samples.add(&[&endpoint.text], drop);
+            }
         });
     });
     ask(plane, metrics::QUEUE_RUNNING, |plane, samples| {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What nobody asked for during so long is forgotten at the next sweep.
+/// What nobody held or asked for during so long is forgotten at the next sweep, if it has no time of its own.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// State by name.
@@ -18,7 +18,9 @@ pub struct Lasting {
 
 struct Held {
     value: Arc<dyn Any + Send + Sync>,
-    asked: Moment,
+    /// When somebody was last known to want it.
+    wanted: Moment,
+    idle: Duration,
 }
 
 impl Lasting {
@@ -30,16 +32,26 @@ impl Lasting {
     /// The state of this name, made if it is not there (or is of another type). Asked when a route is
     /// built, not for each request.
     pub fn get<T: Any + Send + Sync>(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        self.get_for(name, IDLE, make)
+    }
+
+    /// Likewise, for state that is forgotten after so long without anybody holding it.
+    pub fn get_for<T: Any + Send + Sync>(
+        &self,
+        name: &str,
+        idle: Duration,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
         let now = self.clock.now();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = held.get_mut(name) {
-            found.asked = now;
+            found.wanted = now;
             if let Ok(value) = found.value.clone().downcast() {
                 return value;
             }
         }
         let value = Arc::new(make());
-        held.insert(name.to_owned(), Held { value: value.clone(), asked: now });
+        held.insert(name.to_owned(), Held { value: value.clone(), wanted: now, idle });
         value
     }
 
@@ -49,11 +61,17 @@ impl Lasting {
         held.values().filter_map(|held| held.value.downcast_ref()).for_each(&mut look);
     }
 
-    /// Forgets what nobody holds and nobody asked for during an hour. Called after a reload.
+    /// Forgets what nobody has held or asked for during its time. Called after a reload and now and then,
+    /// as it also sees that what is held is still wanted.
     pub fn sweep(&self) {
         let now = self.clock.now();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|_, held| Arc::strong_count(&held.value) > 1 || now.since(held.asked) < IDLE);
+        held.retain(|_, held| {
+            if Arc::strong_count(&held.value) > 1 {
+                held.wanted = now;
+            }
+            held.wanted == now || now.since(held.wanted) < held.idle
+        });
     }
 }
 
@@ -72,5 +90,23 @@ mod tests {
         lasting.sweep();
         assert_eq!((*lasting.get("a", || 9u32), *lasting.get("b", || 9u32)), (1, 9));
         assert_eq!(*kept, 1);
+    }
+
+    #[test]
+    fn the_time_to_be_forgotten_begins_when_the_last_one_lets_go() {
+        let (clock, hand) = Clock::by_hand(UnixTime::default());
+        let lasting = Lasting::new(clock);
+        let get = |value| lasting.get_for("a", Duration::from_secs(60), || value);
+        let step = |seconds| {
+            hand.advance(Duration::from_secs(seconds));
+            lasting.sweep();
+        };
+        let held = get(1u32);
+        step(100);
+        drop(held);
+        step(59);
+        assert_eq!(*get(2), 1);
+        step(60);
+        assert_eq!(*get(3), 3);
     }
 }

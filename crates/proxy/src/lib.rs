@@ -29,11 +29,12 @@ mod sources;
 mod support;
 mod table;
 mod upload;
+mod tending;
 mod workers;
 
 pub use answer::{Cause, Reason, answer};
 pub use args::Args;
-pub use backend::{Endpoint, Service, Services};
+pub use backend::{Endpoint, EndpointWishes, HealthChange, HealthCheck, Service, Services};
 pub use engine::{CALLER, Gateway, Plane};
 pub use exchange::{Arrival, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen};
 pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Later, Step};

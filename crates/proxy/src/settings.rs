@@ -19,6 +19,9 @@ pub struct Settings {
     pub body_bytes: Option<u64>,
     /// The breaker of every backend that no filter gives another; none by default.
     pub breaker: rules::breaker::Settings,
+    /// How endpoints that fail much of what they are asked are asked less often; `None`: they are not
+    /// (Skipper's `-passive-health-check`).
+    pub passive_health: Option<rules::passive::Settings>,
     /// Which `X-Forwarded-*` headers are set; `None`: none.
     pub forwarded: Option<crate::net::ForwardedHeaders>,
     /// Whether a request leaves a line in the access log when no filter says.
@@ -41,6 +44,7 @@ impl Default for Settings {
             uri_bytes: 32 << 10,
             body_bytes: None,
             breaker: rules::breaker::Settings::default(),
+            passive_health: None,
             forwarded: None,
             access_log: true,
             upgrades: true,

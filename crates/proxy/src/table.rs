@@ -1,7 +1,7 @@
 //! The route table: routes built once, looked up by every request, replaced whole. Building never fails: a
 //! route that can't be built is left out and kept in the list of invalid ones, with the reason.
 
-use crate::backend::{Endpoint, Services, Upstream};
+use crate::backend::{Endpoint, Services, Upstream, UpstreamBuilder};
 use crate::filters::{Chain, FilterEnv};
 use crate::lookup::{self, Entry, Lookup};
 use crate::predicates::PredicateEnv;
@@ -33,6 +33,12 @@ pub(crate) enum Target {
     Upstream(Upstream),
 }
 
+/// Who shall answer, before the filters have had their say.
+enum Aim {
+    Upstream(UpstreamBuilder),
+    Other(Target),
+}
+
 /// A route that does not serve, and why.
 pub struct Invalid {
     /// As it was written.
@@ -46,6 +52,8 @@ pub struct Invalid {
 /// All routes at one moment.
 pub struct Table {
     pub(crate) lookup: Lookup<Arc<Route>>,
+    /// The routes whose endpoints are probed.
+    pub(crate) watched: Vec<Arc<Route>>,
     /// The routes that serve, in source order.
     pub routes: Vec<Arc<Route>>,
     /// The ones that do not.
@@ -134,7 +142,10 @@ impl Builder {
                 }),
             }
         }
-        Table { lookup: Lookup::build(entries, &self.lookup), routes, invalid, built_at: self.clock.unix() }
+        let watches = |route: &&Arc<Route>| matches!(&route.target, Target::Upstream(u) if u.is_watched());
+        let watched = routes.iter().filter(watches).cloned().collect();
+        let lookup = Lookup::build(entries, &self.lookup);
+        Table { lookup, watched, routes, invalid, built_at: self.clock.unix() }
     }
 
     fn duplicate(&self, route: &eskip::Route, (winner, source): &(eskip::Route, Option<Source>)) -> Refusal {
@@ -162,24 +173,25 @@ impl Builder {
         };
         let chain = Chain::build(filters, &env)?;
         let target = self.target(&route.backend).map_err(|refusal| refusal.at(route.backend_span.clone()))?;
+        let target = match target {
+            Aim::Upstream(upstream) => {
+                Target::Upstream(upstream.build(chain.wishes(), &self.lasting, &self.chance))
+            }
+            Aim::Other(target) => target,
+        };
         let meter = self.metrics.route(&id);
         Ok((rule, Route { id, source: route.clone(), chain, target, meter }))
     }
 
-    fn target(&self, backend: &Backend) -> Result<Target, Refusal> {
+    fn target(&self, backend: &Backend) -> Result<Aim, Refusal> {
         let fixed = |address: &str| {
             let endpoint = self.endpoint(address)?;
-            Ok(Target::Upstream(Upstream::fixed(
-                vec![endpoint],
-                Balance::RoundRobin,
-                false,
-                self.chance.clone(),
-            )))
+            Ok(Aim::Upstream(Upstream::fixed(vec![endpoint], Balance::RoundRobin, false)))
         };
         match backend {
-            Backend::Shunt => Ok(Target::Shunt),
-            Backend::Loopback => Ok(Target::Loopback),
-            Backend::Dynamic => Ok(Target::Dynamic),
+            Backend::Shunt => Ok(Aim::Other(Target::Shunt)),
+            Backend::Loopback => Ok(Aim::Other(Target::Loopback)),
+            Backend::Dynamic => Ok(Aim::Other(Target::Dynamic)),
             Backend::Forward => match &self.forward {
                 Some(address) => fixed(address),
                 None => {
@@ -207,15 +219,15 @@ impl Builder {
                     .iter()
                     .map(|e| self.endpoint(&e.address))
                     .collect::<Result<Vec<_>, Refusal>>()?;
-                Ok(Target::Upstream(Upstream::fixed(members, algorithm, true, self.chance.clone())))
+                Ok(Aim::Upstream(Upstream::fixed(members, algorithm, true)))
             }
         }
     }
 
-    fn service(&self, name: &str, algorithm: Balance) -> Result<Target, Refusal> {
+    fn service(&self, name: &str, algorithm: Balance) -> Result<Aim, Refusal> {
         let name = name.trim_end_matches('/');
         if let Some(service) = self.services.get(name) {
-            return Ok(Target::Upstream(Upstream::service(service, algorithm, self.chance.clone())));
+            return Ok(Aim::Upstream(Upstream::service(service, algorithm)));
         }
         let known = self.services.names();
         let refusal = Refusal::new("unknown_service", format!("`{name}` is no service of the manifest"));

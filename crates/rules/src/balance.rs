@@ -26,6 +26,11 @@ pub trait Candidates {
     fn weight(&self, _endpoint: usize) -> f64 {
         1.0
     }
+
+    /// What one more request would cost: how slow it is and how much it has to do.
+    fn cost(&self, endpoint: usize) -> f64 {
+        f64::from(self.in_flight(endpoint))
+    }
 }
 
 /// What of a request matters to the choice.
@@ -53,17 +58,21 @@ pub enum Algorithm {
     WeightedRoundRobin,
     /// The one with the fewest requests in flight for its weight.
     LeastRequests,
+    /// Two at random, of which the one where the request costs less: by its latency and its requests in
+    /// flight. Linkerd's; Skipper does not have it.
+    PeakEwma,
 }
 
 impl Algorithm {
     /// All of them, with the names they have in a route.
-    pub const TABLE: [(&'static str, Algorithm); 6] = [
+    pub const TABLE: [(&'static str, Algorithm); 7] = [
         ("roundRobin", Algorithm::RoundRobin),
         ("random", Algorithm::Random),
         ("consistentHash", Algorithm::ConsistentHash),
         ("powerOfRandomNChoices", Algorithm::PowerOfRandomNChoices),
         ("weightedRoundRobin", Algorithm::WeightedRoundRobin),
         ("leastRequests", Algorithm::LeastRequests),
+        ("peakEwma", Algorithm::PeakEwma),
     ];
 
     /// Reads a name; nothing written means the default.
@@ -103,6 +112,7 @@ enum Way {
     PowerOfRandomNChoices,
     WeightedRoundRobin(Smooth),
     LeastRequests(Smooth),
+    PeakEwma,
 }
 
 impl Balancer {
@@ -116,6 +126,7 @@ impl Balancer {
             Algorithm::PowerOfRandomNChoices => Way::PowerOfRandomNChoices,
             Algorithm::WeightedRoundRobin => Way::WeightedRoundRobin(Smooth::new(endpoints.len())),
             Algorithm::LeastRequests => Way::LeastRequests(Smooth::new(endpoints.len())),
+            Algorithm::PeakEwma => Way::PeakEwma,
         };
         Self { algorithm, way }
     }
@@ -150,6 +161,15 @@ impl Balancer {
                 let indexes = (0..candidates.count()).filter(|endpoint| candidates.is_eligible(*endpoint));
                 let least = indexes.map(load).min_by(f64::total_cmp)?;
                 smooth.pick(candidates, |endpoint| load(endpoint) <= least)
+            }
+            Way::PeakEwma => {
+                let eligible = eligible(candidates);
+                let first = chance.below(eligible);
+                // Any but the first, so that the worst of all is never chosen by meeting itself.
+                let second =
+                    if eligible > 1 { (first + 1 + chance.below(eligible - 1)) % eligible } else { first };
+                let (first, second) = (nth(candidates, first)?, nth(candidates, second)?);
+                Some(if candidates.cost(second) < candidates.cost(first) { second } else { first })
             }
         }
     }
@@ -230,7 +250,7 @@ pub(crate) mod tests {
 
     #[test]
     fn chance_shares_about_evenly() {
-        for algorithm in [Algorithm::Random, Algorithm::PowerOfRandomNChoices] {
+        for algorithm in [Algorithm::Random, Algorithm::PowerOfRandomNChoices, Algorithm::PeakEwma] {
             let shares = shares(algorithm, &[IDLE, GONE, IDLE, IDLE]);
             assert_eq!(shares[1], 0);
             assert!([0, 2, 3].iter().all(|i| (1800..2200).contains(&shares[*i])), "{algorithm}: {shares:?}");
@@ -242,6 +262,13 @@ pub(crate) mod tests {
         let shares = shares(Algorithm::PowerOfRandomNChoices, &[(Some(9), 1.0), (Some(0), 1.0)]);
         // With replacement the busy one is drawn twice in a quarter of all cases.
         assert!((1350..1650).contains(&shares[0]), "{shares:?}");
+    }
+
+    #[test]
+    fn the_cheaper_of_two_different_ones_is_chosen() {
+        let shares = shares(Algorithm::PeakEwma, &[(Some(9), 1.0), (Some(0), 1.0), (Some(5), 1.0)]);
+        assert_eq!(shares[0], 0, "the dearest never wins");
+        assert!((3800..4200).contains(&shares[1]), "{shares:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where the parts of Tombolo meet: the clock, chance, metrics and access log that all share, what planes are
 //! built from, and the threads that carry requests. `gateway` and `up` both start here.
 
+use crate::term::{GREEN, YELLOW, err, paint};
 use base::{Chance, Clock, Fault, Kind, OnError, Scope};
 use proxy::lookup::Options;
 use proxy::predicates::PredicateEnv;
@@ -128,6 +129,22 @@ impl World {
         let serve = wire::serve(listener, None, None, Limits::default(), support, self.drain.clone());
         self.scope.spawn_once("support", OnError::Report, serve);
         Ok(())
+    }
+
+    /// Has a plane tended on the runtime this is called in: endpoints are probed, what nobody wants is
+    /// forgotten. Changes of health are a line on standard error each.
+    pub(crate) fn tend(&self, name: &str, plane: &Arc<Plane>) {
+        let plane = plane.clone();
+        self.scope.spawn(format!("tend {name}"), OnError::Restart, move || {
+            let tending = plane.clone().tend(|change| {
+                let (style, word) = if change.healthy { (GREEN, "info") } else { (YELLOW, "warning") };
+                err(format_args!("{}: {change}", paint(style, word)));
+            });
+            async move {
+                tending.await;
+                Ok(())
+            }
+        });
     }
 
     /// Says that we are going to stop: `Shutdown()` holds from now on.

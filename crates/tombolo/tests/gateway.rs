@@ -50,6 +50,16 @@ fn one_dash_is_as_good_as_two() {
 }
 
 #[test]
+fn endpoints_are_probed_and_a_change_of_health_is_a_line() {
+    let (app, address) = app();
+    let routes = format!("all: * -> healthCheck(\"/\", \"100ms\", \"50ms\", 1, 1) -> \"http://{address}\";");
+    let settings = "period=1s,min-requests=10,max-drop-probability=0.9";
+    let (_folder, mut running, _) = inline(&routes, &["-passive-health-check", settings]);
+    drop(app);
+    running.wait_for(&format!("warning: endpoint http://{address} is unhealthy and passed over: /: "));
+}
+
+#[test]
 fn a_routes_file_is_watched_and_a_broken_edit_changes_nothing() {
     let folder = Folder::new();
     folder.write("shop.eskip", "all: * -> inlineContent(\"one\") -> <shunt>;");

@@ -574,6 +574,15 @@ fn a_gateway_with_bad_flags() {
     "#]],
     );
     call(
+        &["gateway", "-inline-routes", "* -> <shunt>", "-passive-health-check", "period=1s,min-request=1"],
+        expect![[r#"
+        error: invalid value 'period=1s,min-request=1' for '--passive-health-check <SETTINGS>': `min-request` is nothing passive health checks know, did you mean `min-requests`?
+
+        For more information, try '--help'.
+        exit 2
+    "#]],
+    );
+    call(
         &["gateway", "-inline-routes", "* -> <shunt>", "-tls-cert", "a.pem"],
         expect![[r#"
         error: the following required arguments were not provided:

@@ -2,11 +2,17 @@
 //! text, so that what was learnt of one survives a reload.
 
 use crate::Lasting;
-use base::{Clock, Fault, Moment};
+use base::{Clock, Fault, Moment, UnixTime};
 use http::HeaderValue;
+use rules::PeakEwma;
+use rules::passive::Outcomes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use wire::Origin;
+
+/// What is known of an endpoint that no route names any more is forgotten after so long (as Skipper does).
+const IDLE: Duration = Duration::from_secs(60);
 
 /// One address that answers requests.
 #[derive(Debug)]
@@ -19,8 +25,12 @@ pub struct Endpoint {
     pub host: HeaderValue,
     /// `host:port`: the name of its breaker and of its row in the metrics.
     pub authority: Arc<str>,
-    /// When it was first seen.
-    pub since: Moment,
+    /// When it was first seen, a [`Moment`].
+    since: AtomicU64,
+    /// How slow it is.
+    pub(crate) latency: PeakEwma,
+    /// How its requests ended.
+    pub(crate) outcomes: Outcomes,
     /// Its number in this process: the key of its connections in a core's pool.
     pub(crate) number: usize,
     in_flight: AtomicUsize,
@@ -30,7 +40,7 @@ impl Endpoint {
     /// The endpoint of this text, the same one for all who name it alike.
     pub fn of(text: &str, lasting: &Lasting, clock: &Clock) -> Result<Arc<Self>, Fault> {
         let endpoint = Self::fleeting(text, clock.now())?;
-        Ok(lasting.get(&format!("endpoint {text}"), || endpoint))
+        Ok(lasting.get_for(&format!("endpoint {text}"), IDLE, || endpoint))
     }
 
     /// An endpoint that nobody else knows: whoever made it remembers it, or not.
@@ -48,10 +58,26 @@ impl Endpoint {
             authority: origin.authority().into(),
             origin,
             host,
-            since,
+            since: AtomicU64::new(since.0),
+            latency: PeakEwma::new(since),
+            outcomes: Outcomes::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
         })
+    }
+
+    /// When it was first seen, or seen anew.
+    pub fn since(&self) -> Moment {
+        Moment(self.since.load(Ordering::Relaxed))
+    }
+
+    /// Somebody knows that what is there now was made at this time: made after we first saw the address, it
+    /// is another endpoint, seen from now on.
+    pub(crate) fn made_at(&self, made: UnixTime, clock: &Clock) {
+        let (now, age) = (clock.now(), clock.unix().0.checked_sub(made.0));
+        if age.is_some_and(|age| age < now.since(self.since())) {
+            self.since.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// Requests under way to it, over all cores.

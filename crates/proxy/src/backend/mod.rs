@@ -2,6 +2,7 @@
 //! many.
 
 mod endpoint;
+mod health;
 mod mirror;
 mod pool;
 mod services;
@@ -9,7 +10,10 @@ mod upstream;
 
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::InFlight;
+pub(crate) use health::{Due, Watched};
+pub use health::{HealthChange, HealthCheck};
 pub(crate) use mirror::split;
 pub(crate) use pool::{Pool, Taken};
 pub use services::{Service, Services};
-pub(crate) use upstream::{Choice, Upstream};
+pub use upstream::EndpointWishes;
+pub(crate) use upstream::{Choice, Chosen, Upstream, UpstreamBuilder};

@@ -1,10 +1,31 @@
-//! The choice of one endpoint among many. How each algorithm decides is in `rules`; this file gives it the
-//! candidates and what it needs to know of them.
+//! The choice of one endpoint among many. Which of them may be chosen is narrowed here, step by step; how
+//! each algorithm decides among those is in `rules`.
 
-use super::{Endpoint, Service};
-use base::Chance;
-use rules::{Algorithm, Ask, Balancer, Candidates};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::health::Watched;
+use super::{Endpoint, HealthCheck, Service};
+use crate::Lasting;
+use arc_swap::ArcSwapOption;
+use base::{Chance, Clock, Moment, UnixTime};
+use rules::fade::{FadeIn, takes_part};
+use rules::{Algorithm, Ask, Balancer, Candidates, passive};
+use std::sync::Arc;
+use wire::Origin;
+
+/// Endpoints at one moment; another vector is another set.
+type Endpoints = Arc<Vec<Arc<Endpoint>>>;
+
+/// What the filters of a route say of its endpoints; read once, when the route is built.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointWishes {
+    /// How newcomers get their share.
+    pub fade_in: Option<FadeIn>,
+    /// When endpoints were made.
+    pub made: Vec<(Origin, UnixTime)>,
+    /// How much endpoints can take; 1 where nothing is said.
+    pub weights: Vec<(Origin, f64)>,
+    /// How they are probed.
+    pub check: Option<HealthCheck>,
+}
 
 /// Where a route's requests go: fixed endpoints or the instances of a service, and how one is chosen.
 pub(crate) struct Upstream {
@@ -13,16 +34,25 @@ pub(crate) struct Upstream {
     /// Whether the route wrote a balanced backend or a service: a failed connection is then tried
     /// elsewhere (Skipper repeats for load-balanced backends only).
     pub(crate) balanced: bool,
+    wishes: EndpointWishes,
+    lasting: Arc<Lasting>,
     chance: Chance,
-    /// The balancer of the members it was made for.
-    balancer: Mutex<Option<Balanced>>,
+    /// Made for the members there were last.
+    ready: ArcSwapOption<Ready>,
 }
 
-/// A balancer and the members it was made for.
-type Balanced = (Arc<Vec<Arc<Endpoint>>>, Arc<Balancer>);
+/// What is made once for a set of members.
+struct Ready {
+    members: Endpoints,
+    balancer: Balancer,
+    /// Empty when all are alike.
+    weights: Box<[f64]>,
+    /// Empty when nobody is probed.
+    watched: Box<[Arc<Watched>]>,
+}
 
 enum Members {
-    Fixed(Arc<Vec<Arc<Endpoint>>>),
+    Fixed(Endpoints),
     Service(Arc<Service>),
 }
 
@@ -34,26 +64,26 @@ pub(crate) struct Choice<'a> {
     pub(crate) factor: Option<f64>,
     /// Endpoints that failed this request already: chosen only if there is no other.
     pub(crate) tried: &'a [usize],
+    /// How endpoints that fail are passed over, if they are.
+    pub(crate) passive: Option<&'a passive::Settings>,
+    pub(crate) now: Moment,
 }
 
-/// Endpoints that did not fail this request yet.
-struct Untried<'a> {
-    members: &'a [Arc<Endpoint>],
-    tried: &'a [usize],
+/// An endpoint, and how many were passed over because they fail.
+pub(crate) struct Chosen {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) left_out: usize,
 }
 
-impl Candidates for Untried<'_> {
-    fn count(&self) -> usize {
-        self.members.len()
-    }
-
-    fn is_eligible(&self, endpoint: usize) -> bool {
-        !self.tried.contains(&self.members[endpoint].number)
-    }
-
-    fn in_flight(&self, endpoint: usize) -> u32 {
-        u32::try_from(self.members[endpoint].in_flight()).unwrap_or(u32::MAX)
-    }
+/// The members as one choice sees them.
+struct View<'a> {
+    ready: &'a Ready,
+    choice: &'a Choice<'a>,
+    fade_in: Option<FadeIn>,
+    /// Who may be chosen; empty when all may.
+    eligible: Vec<bool>,
+    /// How likely each is left out because it fails; empty when none is.
+    drops: Vec<f64>,
 }
 
 impl Upstream {
@@ -62,26 +92,13 @@ impl Upstream {
         members: Vec<Arc<Endpoint>>,
         algorithm: Algorithm,
         balanced: bool,
-        chance: Chance,
-    ) -> Self {
-        Self {
-            members: Members::Fixed(Arc::new(members)),
-            algorithm,
-            balanced,
-            chance,
-            balancer: Mutex::default(),
-        }
+    ) -> UpstreamBuilder {
+        UpstreamBuilder { members: Members::Fixed(Arc::new(members)), algorithm, balanced }
     }
 
     /// The instances of a service, whatever they are when a request comes.
-    pub(crate) fn service(service: Arc<Service>, algorithm: Algorithm, chance: Chance) -> Self {
-        Self {
-            members: Members::Service(service),
-            algorithm,
-            balanced: true,
-            chance,
-            balancer: Mutex::default(),
-        }
+    pub(crate) fn service(service: Arc<Service>, algorithm: Algorithm) -> UpstreamBuilder {
+        UpstreamBuilder { members: Members::Service(service), algorithm, balanced: true }
     }
 
     /// The service's name, if it is one.
@@ -92,6 +109,16 @@ impl Upstream {
         }
     }
 
+    /// Whether the choice depends on how quickly endpoints answer.
+    pub(crate) fn learns_latency(&self) -> bool {
+        self.algorithm == Algorithm::PeakEwma
+    }
+
+    /// Whether its endpoints are probed.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.wishes.check.is_some()
+    }
+
     /// How many endpoints there are now.
     pub(crate) fn len(&self) -> usize {
         match &self.members {
@@ -100,40 +127,175 @@ impl Upstream {
         }
     }
 
-    /// One endpoint; `None` when there is none.
-    pub(crate) fn choose(&self, choice: &Choice<'_>) -> Option<Arc<Endpoint>> {
-        let members = match &self.members {
+    fn members(&self) -> Endpoints {
+        match &self.members {
             Members::Fixed(members) => members.clone(),
             Members::Service(service) => service.members(),
-        };
-        match members.as_slice() {
-            [] => None,
-            [only] => Some(only.clone()),
-            _ => {
-                let balancer = self.balancer(&members);
-                let any_untried = members.iter().any(|endpoint| !choice.tried.contains(&endpoint.number));
-                let candidates =
-                    Untried { members: &members, tried: if any_untried { choice.tried } else { &[] } };
-                // Only one algorithm looks at the key, and making it costs an allocation.
-                let key =
-                    if self.algorithm == Algorithm::ConsistentHash { (choice.key)() } else { String::new() };
-                let ask = Ask { key: key.as_bytes(), balance_factor: choice.factor };
-                members.get(balancer.pick(&candidates, ask, &self.chance)?).cloned()
+        }
+    }
+
+    /// The table of this upstream is in force from now on: endpoints that were made anew since we saw them
+    /// fade in again.
+    pub(crate) fn begin(&self, clock: &Clock) {
+        if self.wishes.fade_in.is_none() || self.wishes.made.is_empty() {
+            return;
+        }
+        for endpoint in self.members().iter() {
+            for (_, made) in self.wishes.made.iter().filter(|(origin, _)| *origin == endpoint.origin) {
+                endpoint.made_at(*made, clock);
             }
         }
     }
 
-    /// The balancer for these members, made anew when they have changed.
-    fn balancer(&self, members: &Arc<Vec<Arc<Endpoint>>>) -> Arc<Balancer> {
-        let mut held = self.balancer.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*held {
-            Some((made_for, balancer)) if Arc::ptr_eq(made_for, members) => balancer.clone(),
+    /// Those of the members there are now that are probed.
+    pub(crate) fn watched(&self) -> Vec<Arc<Watched>> {
+        if self.is_watched() { self.ready(&self.members()).watched.to_vec() } else { Vec::new() }
+    }
+
+    /// One endpoint; `None` when there is none.
+    pub(crate) fn choose(&self, choice: &Choice<'_>) -> Option<Chosen> {
+        let members = self.members();
+        match members.as_slice() {
+            [] => None,
+            [only] => Some(Chosen { endpoint: only.clone(), left_out: 0 }),
             _ => {
-                let texts: Vec<&str> = members.iter().map(|endpoint| endpoint.text.as_str()).collect();
-                let balancer = Arc::new(Balancer::new(self.algorithm, &texts, &self.chance));
-                *held = Some((members.clone(), balancer.clone()));
-                balancer
+                let ready = self.ready(&members);
+                let mut view = View {
+                    ready: &ready,
+                    choice,
+                    fade_in: self.wishes.fade_in,
+                    eligible: Vec::new(),
+                    drops: Vec::new(),
+                };
+                let left_out = view.narrow(self.algorithm, &self.chance);
+                // Only one algorithm looks at the key, and making it costs an allocation.
+                let key =
+                    if self.algorithm == Algorithm::ConsistentHash { (choice.key)() } else { String::new() };
+                let ask = Ask { key: key.as_bytes(), balance_factor: choice.factor };
+                let chosen = ready.balancer.pick(&view, ask, &self.chance)?;
+                Some(Chosen { endpoint: members.get(chosen)?.clone(), left_out })
             }
         }
+    }
+
+    /// What is made once for these members, made anew when they have changed.
+    fn ready(&self, members: &Endpoints) -> Arc<Ready> {
+        if let Some(ready) = &*self.ready.load()
+            && Arc::ptr_eq(&ready.members, members)
+        {
+            return ready.clone();
+        }
+        let texts: Vec<&str> = members.iter().map(|endpoint| endpoint.text.as_str()).collect();
+        let weight = |endpoint: &Arc<Endpoint>| {
+            let said = self.wishes.weights.iter().rev().find(|(origin, _)| *origin == endpoint.origin);
+            said.map_or(1.0, |(_, weight)| *weight)
+        };
+        let check = self.wishes.check.as_ref();
+        let watch = |check| members.iter().map(|member| Watched::of(member, check, &self.lasting)).collect();
+        let ready = Arc::new(Ready {
+            members: members.clone(),
+            balancer: Balancer::new(self.algorithm, &texts, &self.chance),
+            weights: if self.wishes.weights.is_empty() {
+                Box::default()
+            } else {
+                members.iter().map(weight).collect()
+            },
+            watched: check.map(watch).unwrap_or_default(),
+        });
+        self.ready.store(Some(ready.clone()));
+        ready
+    }
+}
+
+/// An upstream that wants to know what the route's filters say.
+pub(crate) struct UpstreamBuilder {
+    members: Members,
+    algorithm: Algorithm,
+    balanced: bool,
+}
+
+impl UpstreamBuilder {
+    pub(crate) fn build(self, wishes: EndpointWishes, lasting: &Arc<Lasting>, chance: &Chance) -> Upstream {
+        let Self { members, algorithm, balanced } = self;
+        Upstream {
+            members,
+            algorithm,
+            balanced,
+            wishes,
+            lasting: lasting.clone(),
+            chance: chance.clone(),
+            ready: ArcSwapOption::empty(),
+        }
+    }
+}
+
+impl View<'_> {
+    /// Leaves out whom it is better not to ask, as long as somebody is left after each reason; answers how
+    /// many are left out because they fail. Endpoints that failed this very request come first, then those
+    /// whose probes fail, then what was seen of them, and last their age.
+    fn narrow(&mut self, algorithm: Algorithm, chance: &Chance) -> usize {
+        let (ready, choice) = (self.ready, self.choice);
+        let members = ready.members.as_slice();
+        if !choice.tried.is_empty() {
+            self.keep(|at| !choice.tried.contains(&members[at].number));
+        }
+        if !ready.watched.is_empty() {
+            self.keep(|at| ready.watched[at].is_healthy());
+        }
+        // Where weights decide, they also carry what was seen: a smaller share needs no chance there.
+        let by_weight = matches!(algorithm, Algorithm::WeightedRoundRobin | Algorithm::LeastRequests);
+        let mut left_out = 0;
+        if let Some(settings) = choice.passive {
+            let drop = |endpoint: &Arc<Endpoint>| endpoint.outcomes.drop_probability(settings, choice.now);
+            let drops: Vec<f64> = members.iter().map(drop).collect();
+            if drops.iter().any(|drop| *drop > 0.0) {
+                // By weight none is left out; but neither is any when too many fail.
+                let roll = if by_weight { 0.0 } else { chance.unit() };
+                match passive::left_out(&drops, settings, roll) {
+                    Some(_) if by_weight => self.drops = drops,
+                    Some(out) => {
+                        left_out = out.iter().filter(|out| **out).count();
+                        self.keep(|at| !out[at]);
+                    }
+                    None => {}
+                }
+            }
+        }
+        if let Some(fade_in) = self.fade_in {
+            let roll = chance.bits();
+            self.keep(|at| takes_part(fade_in.factor(members[at].since(), choice.now), roll, at));
+        }
+        left_out
+    }
+
+    /// Keeps those of whom it holds, if there is any among those who are left.
+    fn keep(&mut self, holds: impl Fn(usize) -> bool) {
+        let kept: Vec<bool> = (0..self.count()).map(|at| self.is_eligible(at) && holds(at)).collect();
+        if kept.contains(&true) {
+            self.eligible = kept;
+        }
+    }
+}
+
+impl Candidates for View<'_> {
+    fn count(&self) -> usize {
+        self.ready.members.len()
+    }
+
+    fn is_eligible(&self, endpoint: usize) -> bool {
+        self.eligible.is_empty() || self.eligible[endpoint]
+    }
+
+    fn in_flight(&self, endpoint: usize) -> u32 {
+        u32::try_from(self.ready.members[endpoint].in_flight()).unwrap_or(u32::MAX)
+    }
+
+    fn weight(&self, endpoint: usize) -> f64 {
+        let said = self.ready.weights.get(endpoint).copied().unwrap_or(1.0);
+        said * (1.0 - self.drops.get(endpoint).copied().unwrap_or(0.0))
+    }
+
+    fn cost(&self, endpoint: usize) -> f64 {
+        self.ready.members[endpoint].latency.cost(self.in_flight(endpoint), self.choice.now)
     }
 }

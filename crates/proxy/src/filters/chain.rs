@@ -3,10 +3,11 @@
 
 use super::answers::nothing;
 use super::{Built, FilterEnv, Step, find, names};
-use crate::Refusal;
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
+use crate::backend::EndpointWishes;
 use crate::exchange::Exchange;
+use crate::{Lasting, Refusal};
 use eskip::Call;
 use http::StatusCode;
 use wire::Response;
@@ -16,7 +17,7 @@ const WAITS_MAX: usize = 16;
 
 /// Of several of these in one route only the last acts, as in Skipper: so a route can overrule the default
 /// filters put before its own.
-const LAST_ONLY: [&str; 2] = ["fifo", "lifo"];
+const LAST_ONLY: [&str; 4] = ["fifo", "fifoWithBody", "lifo", "lifoWithBody"];
 
 /// The filters of a route, in their order.
 pub struct Chain {
@@ -53,11 +54,15 @@ impl Chain {
         let mut filters = Vec::with_capacity(calls.len());
         for (place, call) in calls.iter().enumerate() {
             env.place = place;
-            let mut installed = install(call, &env)?;
-            if LAST_ONLY.contains(&installed.name) && calls[place + 1..].iter().any(|c| c.name == call.name) {
-                installed.filter = nothing();
+            let overruled = LAST_ONLY.contains(&call.name.as_str())
+                && calls[place + 1..].iter().any(|later| later.name == call.name);
+            if overruled {
+                // Checked like any other, but its state is nobody's.
+                let apart = FilterEnv { lasting: Lasting::new(env.clock.clone()), ..env.clone() };
+                filters.push(Installed { filter: nothing(), ..install(call, &apart)? });
+            } else {
+                filters.push(install(call, &env)?);
             }
-            filters.push(installed);
         }
         Ok(Self { filters: filters.into() })
     }
@@ -70,6 +75,13 @@ impl Chain {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
+    }
+
+    /// What the filters say of the backend's endpoints; of several that say the same the last counts.
+    pub(crate) fn wishes(&self) -> EndpointWishes {
+        let mut wishes = EndpointWishes::default();
+        self.filters.iter().for_each(|installed| installed.filter.wish(&mut wishes));
+        wishes
     }
 
     /// Runs the filters on a request, until one replies.

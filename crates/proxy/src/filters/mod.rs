@@ -7,6 +7,7 @@ mod backends;
 mod chain;
 mod cookies;
 mod delays;
+mod endpoints;
 mod form;
 mod headers;
 mod htpasswd;
@@ -26,6 +27,7 @@ pub use chain::{Chain, Outcome};
 pub use reference::page as reference;
 
 use crate::args::Args;
+use crate::backend::EndpointWishes;
 use crate::exchange::Exchange;
 use base::{Chance, Clock};
 use std::collections::HashMap;
@@ -49,6 +51,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
+    Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
     Family { title: "Delays", filters: delays::FILTERS },
     Family { title: "Records and notes", filters: records::FILTERS },
@@ -75,6 +78,11 @@ pub trait Filter: Send + Sync + 'static {
     fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
         let _ = (exchange, response);
         Step::Next
+    }
+
+    /// What it says of the backend's endpoints; asked once, when its route is built.
+    fn wish(&self, wishes: &mut EndpointWishes) {
+        let _ = wishes;
     }
 }
 

@@ -165,14 +165,15 @@ fn lenient(args: &mut Args<'_>, env: &FilterEnv, name: &'static str, until: Unti
 fn group(args: &mut Args<'_>, env: &FilterEnv, name: &'static str, until: Until) -> Result<Built, String> {
     let group = args.text("group")?;
     let wished = if args.left() > 0 { Some(with_defaults(args, 1)?) } else { None };
-    let line = env.lasting.get(&format!("queue group {group}"), || {
+    let line = env.lasting.get_for(&format!("queue group {group}"), Duration::ZERO, || {
         Line::new("lifoGroup", group, Order::NewestFirst, wished.unwrap_or(DEFAULT))
     });
     Ok(plain(Queued { name, line, until, wished, applied: Once::new() }))
 }
 
 fn of_route(env: &FilterEnv, name: &'static str, order: Order, until: Until, settings: Settings) -> Built {
-    let line = env.lasting.get(&format!("queue {name} {} {}", env.route, env.place), || {
+    // One of a kind in a route, so its place does not matter; an empty queue that nobody wants is gone at once.
+    let line = env.lasting.get_for(&format!("queue {name} {}", env.route), Duration::ZERO, || {
         Line::new(name, &env.route, order, settings)
     });
     plain(Queued { name, line, until, wished: Some(settings), applied: Once::new() })

@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "what is not as set up must fail the test")]
 
 mod backends;
+mod balancing;
 mod bodies;
 mod conformance;
 mod edges;
@@ -18,6 +19,7 @@ mod forwarding;
 mod grpc;
 mod http2_in;
 mod http2_out;
+mod health;
 mod limits;
 mod load;
 mod loopback;

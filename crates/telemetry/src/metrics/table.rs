@@ -80,6 +80,8 @@ pub const TABLE: &[Metric] = &[
     RESPONSE_BYTES,
     MIRRORS_DROPPED,
     BREAKER_OPEN,
+    ENDPOINT_HEALTHY,
+    ENDPOINT_DROP,
     QUEUE_RUNNING,
     QUEUE_WAITING,
     LOG_LINES_DROPPED,
@@ -150,7 +152,7 @@ pub const PROXY_TOTAL: Metric = histogram(
 /// `lifo.NAME.active`, `lifo.NAME.queued`.
 pub const CUSTOM_GAUGES: Metric =
     gauge("skipper_custom_gauges", &["key"], "State of the gateway under the keys Skipper gives it.");
-/// By key.
+/// By key: `passive-health-check.endpoints.dropped`, `passive-health-check.requests.passed`.
 pub const CUSTOM_TOTAL: Metric =
     counter("skipper_custom_total", &["key"], "Happenings under the keys Skipper gives them.");
 /// Of all requests.
@@ -177,6 +179,18 @@ pub const MIRRORS_DROPPED: Metric =
 /// By backend host.
 pub const BREAKER_OPEN: Metric =
     gauge("tombolo_breaker_open", &["host"], "1 while the circuit breaker of a host is open, otherwise 0.");
+/// By endpoint and the path that is probed (the filter `healthCheck`).
+pub const ENDPOINT_HEALTHY: Metric = gauge(
+    "tombolo_endpoint_healthy",
+    &["endpoint", "path"],
+    "1 while the probes of an endpoint find it healthy, otherwise 0.",
+);
+/// By endpoint, only those that are passed over (`-passive-health-check`).
+pub const ENDPOINT_DROP: Metric = gauge(
+    "tombolo_endpoint_drop_probability",
+    &["endpoint"],
+    "Share of choices in which an endpoint is passed over because it fails.",
+);
 /// By kind of queue (`fifo`, `lifoGroup`) and the route or group it belongs to.
 pub const QUEUE_RUNNING: Metric =
     gauge("tombolo_queue_running", &["kind", "name"], "Requests that have a place behind a queue.");

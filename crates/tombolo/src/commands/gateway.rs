@@ -130,6 +130,12 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
     response_header_timeout_backend: Duration,
 
+    /// Ask endpoints less often that fail much of what they are asked:
+    /// `period=1s,min-requests=10,max-drop-probability=0.9`, and optionally `min-drop-probability=0` and
+    /// `max-unhealthy-endpoints-ratio=1`
+    #[arg(long, value_parser = rules::passive::Settings::parse, value_name = "SETTINGS", help_heading = "Backends")]
+    passive_health_check: Option<rules::passive::Settings>,
+
     /// Most bytes of a request's head, such as 64KiB
     #[arg(long, default_value = "1MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
     max_header_bytes: u64,
@@ -296,6 +302,7 @@ impl GatewayCommand {
             crate::certificates::watch(&world, tls);
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
+        world.tend("gateway", &plane);
         err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));
         if let Some(support) = support {
             err(format_args!(
@@ -372,6 +379,7 @@ impl GatewayCommand {
             upgrade_idle_timeout: self.protocols.upgrade_idle_timeout,
             uri_bytes: usize::try_from(self.max_uri_bytes).unwrap_or(usize::MAX),
             body_bytes: self.max_body_bytes,
+            passive_health: self.passive_health_check,
             forwarded: self.forwarded()?,
             ..Settings::default()
         })

@@ -150,6 +150,9 @@ impl House {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }
 
+        world.tend("gateway", &gateway_plane);
+        world.tend("calls", &calls);
+
         let token = format!("{:016x}{:016x}", random_bits(), random_bits());
         let run = RunFile { pid: std::process::id(), api: addresses.api, token };
         let run_file = run.write(&plan.folder)?;
