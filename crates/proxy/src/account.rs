@@ -13,11 +13,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use telemetry::{Record, RouteMeter, TraceContext};
+use telemetry::{Record, RouteMeter, Tags, TraceContext};
 use wire::{Body, Ending, Passed, Peer, Request, Response, TunnelEnd};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
+
+/// Who calls, as the request's token says and nobody has checked (Skipper's `unverifiedAuditLog`).
+pub(crate) const UNVERIFIED_AUDIT: HeaderName = HeaderName::from_static("x-unverified-audit");
 
 /// Skipper's status for a client that left (nginx's before).
 pub(crate) const CLIENT_GONE: u16 = 499;
@@ -45,6 +48,8 @@ pub(crate) struct Account {
     remote: SocketAddr,
     edge: Option<Arc<wire::Edge>>,
     told_headers: ToldHeaders,
+    /// Keys of the query whose values no log may show, of all routes the request was on.
+    masked_keys: Arc<[String]>,
     /// Counts the request as under way.
     _in_flight: telemetry::metrics::InFlight,
     /// What of the request's body has passed; only for requests with one.
@@ -62,13 +67,38 @@ struct ToldHeaders {
 }
 
 /// How it ended.
-struct End<'a> {
+struct End {
     status: u16,
     bytes: u64,
     cut_short: bool,
-    reason: Option<&'a Reason>,
-    flow_id: Option<&'a HeaderValue>,
+}
+
+/// What filters and the engine noted of a request that goes into its record.
+#[derive(Default)]
+struct Noted {
+    reason: Option<Reason>,
+    flow_id: Option<HeaderValue>,
+    audit: Option<HeaderValue>,
     access_log: LogChoice,
+    user: Option<Arc<str>>,
+    span_name: Option<Arc<str>>,
+    tags: Tags,
+}
+
+impl Noted {
+    /// What is left of an exchange that is over.
+    fn of(exchange: &mut Exchange) -> Self {
+        let notes = &mut exchange.notes;
+        Self {
+            reason: notes.reason.take(),
+            flow_id: exchange.headers.get(FLOW_ID).cloned(),
+            audit: exchange.headers.get(UNVERIFIED_AUDIT).cloned(),
+            access_log: std::mem::take(&mut notes.access_log),
+            user: notes.user.take(),
+            span_name: notes.span_name.take(),
+            tags: std::mem::take(&mut notes.tags),
+        }
+    }
 }
 
 impl Account {
@@ -113,6 +143,7 @@ impl Account {
             remote: peer.remote,
             edge: peer.edge.clone(),
             told_headers: told,
+            masked_keys: none.2.clone(),
             _in_flight: gateway.core.metrics.begin(),
             request_bytes: None,
             told: false,
@@ -138,6 +169,13 @@ impl Account {
     pub(crate) fn on_route(&mut self, route: &Route) {
         self.meter = route.meter.clone();
         self.route = route.id.clone();
+        match (route.masked_keys.is_empty(), self.masked_keys.is_empty()) {
+            (true, _) => {}
+            (false, true) => self.masked_keys = route.masked_keys.clone(),
+            (false, false) => {
+                self.masked_keys = self.masked_keys.iter().chain(&*route.masked_keys).cloned().collect();
+            }
+        }
     }
 
     /// A backend was asked.
@@ -148,36 +186,22 @@ impl Account {
     /// Closes the account when the response has passed.
     pub(crate) fn finish(mut self: Box<Self>, exchange: &mut Exchange, response: Response) -> Response {
         let status = response.status().as_u16();
-        let flow_id = exchange.headers.get(FLOW_ID).cloned();
-        let (reason, access_log) =
-            (exchange.notes.reason.take(), std::mem::take(&mut exchange.notes.access_log));
+        let noted = Noted::of(exchange);
         response.map(|body| {
             body.with_tail(move |ending, bytes| {
-                let end = End {
-                    status,
-                    bytes,
-                    cut_short: ending != Ending::Complete,
-                    reason: reason.as_ref(),
-                    flow_id: flow_id.as_ref(),
-                    access_log: access_log.clone(),
-                };
-                self.tell(&end);
+                self.tell(&End { status, bytes, cut_short: ending != Ending::Complete }, &noted);
             })
         })
     }
 
     /// Keeps the account of a connection that has changed its protocol; it is closed with the tunnel.
-    pub(crate) fn tunnel(self: Box<Self>, exchange: Exchange, passed: Passed) -> TunnelAccount {
-        TunnelAccount {
-            account: self,
-            passed,
-            flow_id: exchange.headers.get(FLOW_ID).cloned(),
-            access_log: exchange.notes.access_log,
-            ended: None,
-        }
+    pub(crate) fn tunnel(self: Box<Self>, exchange: &mut Exchange, passed: Passed) -> TunnelAccount {
+        // The answer that began it was not ours.
+        let noted = Noted { reason: None, ..Noted::of(exchange) };
+        TunnelAccount { account: self, passed, noted, ended: None }
     }
 
-    fn tell(&mut self, end: &End<'_>) {
+    fn tell(&mut self, end: &End, noted: &Noted) {
         self.told = true;
         let plane = &self.gateway.plane;
         let record = Record {
@@ -189,7 +213,7 @@ impl Account {
             remote: Some(self.remote.ip()),
             forwarded_for: text(self.told_headers.forwarded_for.as_ref()),
             caller: self.edge.as_ref().map(|edge| edge.caller.as_str()),
-            user: None,
+            user: noted.user.as_deref(),
             status: end.status,
             request_bytes: self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
             response_bytes: end.bytes,
@@ -200,7 +224,7 @@ impl Account {
                 duration: *duration,
             }),
             attempts: self.attempts,
-            reason: end.reason.map(|reason| telemetry::Reason {
+            reason: noted.reason.as_ref().map(|reason| telemetry::Reason {
                 cause: reason.cause.0,
                 filter: (!reason.filter.is_empty()).then_some(reason.filter),
             }),
@@ -208,15 +232,17 @@ impl Account {
             trace: self.trace,
             user_agent: text(self.told_headers.user_agent.as_ref()),
             referer: text(self.told_headers.referer.as_ref()),
-            flow_id: text(end.flow_id),
-            audit: None,
-            masked_keys: &[],
+            flow_id: text(noted.flow_id.as_ref()),
+            audit: text(noted.audit.as_ref()),
+            span_name: noted.span_name.as_deref(),
+            tags: &noted.tags,
+            masked_keys: &self.masked_keys,
             start: self.at_unix,
         };
         self.meter.observe(&self.gateway.core.metrics, &record);
         if let Some(access) = &plane.access
             && StatusCode::from_u16(end.status)
-                .is_ok_and(|status| end.access_log.wants(status, plane.settings.access_log))
+                .is_ok_and(|status| noted.access_log.wants(status, plane.settings.access_log))
         {
             access.write(self.gateway.core.worker, &record);
         }
@@ -227,8 +253,7 @@ impl Account {
 pub(crate) struct TunnelAccount {
     account: Box<Account>,
     passed: Passed,
-    flow_id: Option<HeaderValue>,
-    access_log: LogChoice,
+    noted: Noted,
     ended: Option<TunnelEnd>,
 }
 
@@ -242,29 +267,20 @@ impl TunnelAccount {
 impl Drop for TunnelAccount {
     fn drop(&mut self) {
         self.account.request_bytes = Some(Arc::new(AtomicU64::new(self.passed.forth())));
-        self.account.tell(&End {
+        let end = End {
             status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
             bytes: self.passed.back(),
             cut_short: self.ended != Some(TunnelEnd::Closed),
-            reason: None,
-            flow_id: self.flow_id.as_ref(),
-            access_log: std::mem::take(&mut self.access_log),
-        });
+        };
+        self.account.tell(&end, &self.noted);
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
         if !self.told {
-            let reason = Reason::of(Cause::CLIENT_GONE);
-            self.tell(&End {
-                status: CLIENT_GONE,
-                bytes: 0,
-                cut_short: true,
-                reason: Some(&reason),
-                flow_id: None,
-                access_log: LogChoice::Inherit,
-            });
+            let noted = Noted { reason: Some(Reason::of(Cause::CLIENT_GONE)), ..Noted::default() };
+            self.tell(&End { status: CLIENT_GONE, bytes: 0, cut_short: true }, &noted);
         }
     }
 }

@@ -46,6 +46,8 @@ impl Cause {
     pub const QUEUE_FULL: Cause = Cause("queue_full");
     /// No place on the route became free in time.
     pub const QUEUE_TIMEOUT: Cause = Cause("queue_timeout");
+    /// Too many requests of the route fail: some are refused so that what is behind it can recover.
+    pub const SHED: Cause = Cause("load_shed");
     /// The request went round more often than allowed.
     pub const LOOP: Cause = Cause("proxy_loop_detected");
     /// Our own mistake.

@@ -43,16 +43,22 @@ pub struct Plane {
     pub(crate) access: Option<telemetry::AccessLog>,
     pub(crate) passive: Option<Passive>,
     /// Where requests without a route are counted, and the name they have there.
-    no_route: (Arc<str>, Arc<telemetry::RouteMeter>),
+    no_route: NoRoute,
 }
+
+/// The name, the meter and the masked keys of requests without a route.
+pub(crate) type NoRoute = (Arc<str>, Arc<telemetry::RouteMeter>, Arc<[String]>);
 
 impl Plane {
     /// A plane without routes.
     pub fn new(settings: Settings, builder: Builder, access: Option<telemetry::AccessLog>) -> Arc<Self> {
         let table = ArcSwap::from_pointee(Table::empty(&builder));
         let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
-        let no_route =
-            (telemetry::Record::NO_ROUTE.into(), builder.metrics.route(telemetry::Record::NO_ROUTE));
+        let no_route = (
+            telemetry::Record::NO_ROUTE.into(),
+            builder.metrics.route(telemetry::Record::NO_ROUTE),
+            [].into(),
+        );
         let count = |key| builder.metrics.counter(telemetry::metrics::CUSTOM_TOTAL, &[key]);
         let passive = settings.passive_health.map(|settings| Passive {
             settings,
@@ -64,7 +70,7 @@ impl Plane {
         plane
     }
 
-    pub(crate) fn no_route(&self) -> &(Arc<str>, Arc<telemetry::RouteMeter>) {
+    pub(crate) fn no_route(&self) -> &NoRoute {
         &self.no_route
     }
 
@@ -360,7 +366,7 @@ impl Gateway {
     /// The answer 101, after which the connections of client and backend are one.
     fn tunnel(
         &self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         account: Box<Account>,
         mut response: Response,
         client: OnUpgrade,
@@ -372,7 +378,7 @@ impl Gateway {
             response.headers_mut().remove(name);
         }
         let passed = wire::Passed::default();
-        let account = account.tunnel(exchange, passed.clone());
+        let account = account.tunnel(&mut exchange, passed.clone());
         let idle = self.plane.settings.upgrade_idle_timeout;
         tokio::spawn(async move {
             let _in_flight = in_flight;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::Tags;
 use wire::{Body, OnUpgrade, Origin};
 
 /// A request on its way to a backend, as filters see and change it.
@@ -98,6 +99,16 @@ pub struct Notes {
     pub(crate) switch: Option<Switch>,
     /// Whether it came in as a call of gRPC.
     pub(crate) grpc: bool,
+    /// Who calls, as a filter has found out for certain.
+    pub user: Option<Arc<str>>,
+    /// Why a filter refused whoever calls, in Skipper's words (`invalid-token`).
+    pub reject_reason: Option<&'static str>,
+    /// The name of the request's span.
+    pub span_name: Option<Arc<str>>,
+    /// What filters note of the request's span.
+    pub tags: Tags,
+    /// Whether `admissionControl` refused the request, or would have if it were active.
+    pub shed: bool,
     /// The places that the request has in queues, the last one taken last; `None` for one it was refused.
     pub(crate) places: Vec<Option<Place>>,
 }

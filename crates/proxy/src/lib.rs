@@ -37,7 +37,7 @@ pub use args::Args;
 pub use backend::{Endpoint, EndpointWishes, HealthChange, HealthCheck, Service, Services};
 pub use engine::{CALLER, Gateway, Plane};
 pub use exchange::{Arrival, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen};
-pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Later, Step};
+pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Handles, Later, Step, Wishes};
 pub use lasting::Lasting;
 pub use lookup::Refusal;
 pub use question::Question;

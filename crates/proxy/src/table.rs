@@ -2,7 +2,7 @@
 //! route that can't be built is left out and kept in the list of invalid ones, with the reason.
 
 use crate::backend::{Endpoint, Services, Upstream, UpstreamBuilder};
-use crate::filters::{Chain, FilterEnv};
+use crate::filters::{Chain, FilterEnv, Handles};
 use crate::lookup::{self, Entry, Lookup};
 use crate::predicates::PredicateEnv;
 use crate::question::Question;
@@ -23,6 +23,8 @@ pub struct Route {
     pub(crate) chain: Chain,
     pub(crate) target: Target,
     pub(crate) meter: Arc<telemetry::RouteMeter>,
+    /// Keys of the query whose values must not be logged.
+    pub(crate) masked_keys: Arc<[String]>,
 }
 
 /// Who answers on a route.
@@ -88,6 +90,8 @@ pub struct Builder {
     pub lookup: lookup::Options,
     /// Where relative file names in filters begin; empty for the current folder.
     pub folder: PathBuf,
+    /// What else filters may reach.
+    pub handles: Handles,
     /// Where `<forward>` goes; without it such routes are invalid.
     pub forward: Option<String>,
 }
@@ -170,17 +174,21 @@ impl Builder {
             place: 0,
             lasting: self.lasting.clone(),
             folder: self.folder.clone(),
+            metrics: self.metrics.clone(),
+            handles: self.handles.clone(),
         };
         let chain = Chain::build(filters, &env)?;
         let target = self.target(&route.backend).map_err(|refusal| refusal.at(route.backend_span.clone()))?;
+        let wishes = chain.wishes();
         let target = match target {
             Aim::Upstream(upstream) => {
-                Target::Upstream(upstream.build(chain.wishes(), &self.lasting, &self.chance))
+                Target::Upstream(upstream.build(wishes.endpoints, &self.lasting, &self.chance))
             }
             Aim::Other(target) => target,
         };
         let meter = self.metrics.route(&id);
-        Ok((rule, Route { id, source: route.clone(), chain, target, meter }))
+        let masked_keys = wishes.masked_keys.into();
+        Ok((rule, Route { id, source: route.clone(), chain, target, meter, masked_keys }))
     }
 
     fn target(&self, backend: &Backend) -> Result<Aim, Refusal> {

@@ -149,6 +149,7 @@ impl World {
             lookup: proxy::lookup::Options::default(),
             folder: PathBuf::new(),
             forward: None,
+            handles: proxy::Handles::default(),
         };
         builder.services.declare(services.iter().copied());
         let plane = Plane::new(settings, builder, None);

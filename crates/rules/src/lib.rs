@@ -5,6 +5,7 @@
 //! happens at, and [`base::Chance`] where chance decides. All of it may be shared by the cores of the data
 //! path; a decision takes an atomic or one short lock, and memory only while a caller is new.
 
+pub mod admission;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;
@@ -19,6 +20,7 @@ pub mod passive;
 pub mod queue;
 mod sampler;
 
+pub use admission::Admission;
 pub use backoff::Backoff;
 pub use balance::{Algorithm, Ask, Balancer, Candidates};
 pub use breaker::{Breaker, Breakers, Permit};

@@ -94,11 +94,23 @@ impl AccessLog {
     /// Logs a request on behalf of the worker that carried it; numbers beyond the last share the buffers of
     /// others. Never waits for the writer.
     pub fn write(&self, worker: usize, record: &Record<'_>) {
+        self.append(worker, |buffer| self.0.options.write(&mut buffer.text, &mut buffer.stamp, record));
+    }
+
+    /// Writes a line that somebody else has made, without its end.
+    pub fn write_line(&self, worker: usize, line: &[u8]) {
+        self.append(worker, |buffer| {
+            buffer.text.extend_from_slice(line);
+            buffer.text.push(b'\n');
+        });
+    }
+
+    fn append(&self, worker: usize, write: impl FnOnce(&mut Buffer)) {
         let shared = &*self.0;
         let full = {
             let buffer = &mut *lock(&shared.buffers[worker % shared.buffers.len()]);
             let before = buffer.text.len();
-            shared.options.write(&mut buffer.text, &mut buffer.stamp, record);
+            write(buffer);
             if buffer.text.len() > BUFFER_BYTES_MAX {
                 buffer.text.truncate(before);
                 shared.dropped.increment();

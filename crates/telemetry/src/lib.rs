@@ -7,9 +7,11 @@
 pub mod access;
 pub mod metrics;
 mod record;
+mod tags;
 pub mod trace;
 
 pub use access::AccessLog;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};
 pub use record::{Backend, Reason, Record};
+pub use tags::{TAG_BYTES_MAX, TAGS_MAX, Tags};
 pub use trace::TraceContext;

@@ -1,6 +1,6 @@
 //! The record of one carried request, borrowed from whoever carried it.
 
-use crate::TraceContext;
+use crate::{Tags, TraceContext};
 use base::UnixTime;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -57,6 +57,10 @@ pub struct Record<'a> {
     pub flow_id: Option<&'a str>,
     /// The value of `X-Unverified-Audit`.
     pub audit: Option<&'a str>,
+    /// The name of the span, if a filter gave it one.
+    pub span_name: Option<&'a str>,
+    /// What filters noted of the span.
+    pub tags: &'a Tags,
     /// Keys of the query whose values must not be logged (the `maskAccessLogQuery` filter).
     pub masked_keys: &'a [String],
     /// When the request came.
@@ -128,6 +132,8 @@ pub(crate) mod tests {
             referer: None,
             flow_id: None,
             audit: None,
+            span_name: None,
+            tags: &Tags::NONE,
             masked_keys: &[],
             start: UnixTime(Duration::from_millis(1_700_000_000_250)),
         }

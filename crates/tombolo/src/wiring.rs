@@ -82,6 +82,7 @@ impl World {
             lookup,
             folder: folder.to_owned(),
             forward,
+            handles: proxy::Handles::default(),
         }
     }
 

@@ -2,10 +2,9 @@
 //! response. Filters are plain functions; what one of them waits for is awaited here.
 
 use super::answers::nothing;
-use super::{Built, FilterEnv, Step, find, names};
+use super::{Built, FilterEnv, Step, Wishes, find, names};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
-use crate::backend::EndpointWishes;
 use crate::exchange::Exchange;
 use crate::{Lasting, Refusal};
 use eskip::Call;
@@ -17,7 +16,7 @@ const WAITS_MAX: usize = 16;
 
 /// Of several of these in one route only the last acts, as in Skipper: so a route can overrule the default
 /// filters put before its own.
-const LAST_ONLY: [&str; 4] = ["fifo", "fifoWithBody", "lifo", "lifoWithBody"];
+const LAST_ONLY: [&str; 5] = ["fifo", "fifoWithBody", "lifo", "lifoWithBody", "admissionControl"];
 
 /// The filters of a route, in their order.
 pub struct Chain {
@@ -77,9 +76,9 @@ impl Chain {
         self.filters.is_empty()
     }
 
-    /// What the filters say of the backend's endpoints; of several that say the same the last counts.
-    pub(crate) fn wishes(&self) -> EndpointWishes {
-        let mut wishes = EndpointWishes::default();
+    /// What the filters say of the route as a whole; of several that say the same the last counts.
+    pub(crate) fn wishes(&self) -> Wishes {
+        let mut wishes = Wishes::default();
         self.filters.iter().for_each(|installed| installed.filter.wish(&mut wishes));
         wishes
     }

@@ -1,9 +1,9 @@
 //! Filters about the endpoints of a balanced backend: how newcomers get their share, how much each can take,
 //! how they are probed. They say it once, when their route is built; requests pass them by.
 
-use super::{Built, Example, Filter, FilterSpec, plain};
+use super::{Built, Example, Filter, FilterSpec, Wishes, plain};
 use crate::args::Args;
-use crate::backend::{EndpointWishes, HealthCheck};
+use crate::backend::HealthCheck;
 use base::{UnixTime, format_duration};
 use eskip::Arg;
 use http::uri::PathAndQuery;
@@ -97,7 +97,8 @@ enum Wish {
 }
 
 impl Filter for Wish {
-    fn wish(&self, wishes: &mut EndpointWishes) {
+    fn wish(&self, wishes: &mut Wishes) {
+        let wishes = &mut wishes.endpoints;
         match self {
             Wish::FadeIn(fade_in) => wishes.fade_in = Some(*fade_in),
             Wish::Made(origin, time) => wishes.made.push((origin.clone(), *time)),

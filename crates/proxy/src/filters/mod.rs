@@ -19,6 +19,7 @@ mod redirects;
 mod reference;
 mod resilience;
 mod shadow;
+mod shedding;
 mod sniff;
 mod targets;
 mod values;
@@ -48,6 +49,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Path and query", filters: targets::FILTERS },
     Family { title: "Rate limits", filters: limits::FILTERS },
     Family { title: "Queues", filters: queues::FILTERS },
+    Family { title: "Shedding of load", filters: shedding::FILTERS },
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
@@ -80,10 +82,19 @@ pub trait Filter: Send + Sync + 'static {
         Step::Next
     }
 
-    /// What it says of the backend's endpoints; asked once, when its route is built.
-    fn wish(&self, wishes: &mut EndpointWishes) {
+    /// What it says of its route as a whole; asked once, when the route is built.
+    fn wish(&self, wishes: &mut Wishes) {
         let _ = wishes;
     }
+}
+
+/// What the filters of a route say of it as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Of the backend's endpoints.
+    pub endpoints: EndpointWishes,
+    /// Keys of the query whose values must not be logged, however the request ends.
+    pub masked_keys: Vec<String>,
 }
 
 /// What happens after a filter.
@@ -118,6 +129,25 @@ pub struct FilterEnv {
     pub lasting: Arc<crate::lasting::Lasting>,
     /// Where relative file names begin; empty for the current folder.
     pub folder: PathBuf,
+    /// Where filters count.
+    pub metrics: Arc<telemetry::Metrics>,
+    /// What else they may reach.
+    pub handles: Handles,
+}
+
+/// What filters may reach beside the request.
+#[derive(Clone)]
+pub struct Handles {
+    /// Where `auditLog` writes; nowhere if there is none.
+    pub audit: Option<telemetry::AccessLog>,
+    /// Most bytes of a request's body that `auditLog` writes (Skipper's `-max-audit-body`).
+    pub audit_body_bytes: usize,
+}
+
+impl Default for Handles {
+    fn default() -> Self {
+        Self { audit: None, audit_body_bytes: 1024 }
+    }
 }
 
 /// A filter that was built.

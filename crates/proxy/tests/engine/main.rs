@@ -28,6 +28,7 @@ mod proxy_protocol;
 mod queues;
 mod records;
 mod retries;
+mod shedding;
 mod sources;
 mod streams;
 mod support;

@@ -92,6 +92,7 @@ impl World {
             lookup: Options::default(),
             folder: std::path::PathBuf::new(),
             forward: setup.forward,
+            handles: proxy::Handles::default(),
         };
         let log = Log::default();
         let options = LogOptions { format: Format::Json, ..LogOptions::default() };

@@ -29,6 +29,8 @@ impl Stage {
             route: "r".into(),
             place: 0,
             lasting: Lasting::new(clock.clone()),
+            metrics: std::sync::Arc::new(telemetry::Metrics::new(1)),
+            handles: proxy::Handles::default(),
         };
         Self { clock, hand, env }
     }

@@ -16,7 +16,7 @@ pub enum Format {
     #[default]
     Combined,
     /// JSON with Skipper's field names, and our own: `route`, `backend`, `backend-duration` (ms),
-    /// `duration-us`, `attempts`, `caller`, `trace_id`, `span_id`, `reason`, `filter`.
+    /// `duration-us`, `attempts`, `caller`, `trace_id`, `span_id`, `span-name`, `tags`, `reason`, `filter`.
     Json,
     /// Short and aligned, for people.
     Terminal,
@@ -147,6 +147,22 @@ impl Options {
         if record.cut_short {
             line.extend_from_slice(b"\"cut-short\":true,");
         }
+        if let Some(name) = record.span_name {
+            text(line, "span-name", name);
+        }
+        if !record.tags.is_empty() {
+            line.extend_from_slice(b"\"tags\":{");
+            for (name, value) in record.tags.iter() {
+                line.push(b'"');
+                push(line, name, Field::Json);
+                line.extend_from_slice(b"\":\"");
+                push(line, value, Field::Json);
+                line.extend_from_slice(b"\",");
+            }
+            // The last comma.
+            line.pop();
+            line.extend_from_slice(b"},");
+        }
         let trace = record.trace;
         print(line, format_args!("\"trace_id\":\"{}\",\"span_id\":\"{}\"}}", trace.trace, trace.span));
     }
@@ -247,7 +263,7 @@ fn pad(line: &mut Vec<u8>, start: usize, columns: usize) {
 mod tests {
     use super::*;
     use crate::record::tests::record;
-    use crate::{Backend, Reason};
+    use crate::{Backend, Reason, Tags};
     use base::UnixTime;
     use expect_test::{Expect, expect};
     use std::time::Duration;
@@ -375,6 +391,8 @@ mod tests {
     #[test]
     fn nobody_writes_a_line_of_their_own() {
         let evil = "x\" 200\n10.0.0.1 - - [now] \"GET / \u{1b}[2J \u{2028}";
+        let mut tags = Tags::default();
+        assert!(tags.set(evil, evil) && tags.set("b", ""));
         let attack = Record {
             uri: evil,
             method: evil,
@@ -386,6 +404,8 @@ mod tests {
             audit: Some(evil),
             user: Some(evil),
             caller: Some(evil),
+            span_name: Some(evil),
+            tags: &tags,
             backend: Some(Backend { address: evil, duration: Duration::ZERO }),
             ..record()
         };
@@ -393,6 +413,10 @@ mod tests {
             let line = line(&Options { format, ..Options::default() }, &attack);
             assert_eq!(line.chars().filter(|c| c.is_control() || *c == '\u{2028}').collect::<String>(), "\n");
             assert!(line.ends_with('\n'));
+            if format == Format::Json {
+                let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!((&read["tags"]["b"], &read["span-name"]), (&"".into(), &read["tags"][evil]));
+            }
         }
     }
 
