@@ -42,6 +42,8 @@ pub struct Plane {
     pub(crate) breakers: rules::Breakers,
     pub(crate) access: Option<telemetry::AccessLog>,
     pub(crate) passive: Option<Passive>,
+    /// How often requests may come, whatever their route.
+    ratelimit: Option<crate::filters::Ratelimit>,
     /// Where requests without a route are counted, and the name they have there.
     no_route: NoRoute,
 }
@@ -65,7 +67,10 @@ impl Plane {
             dropped: count("passive-health-check.endpoints.dropped"),
             passed: count("passive-health-check.requests.passed"),
         });
-        let plane = Arc::new(Self { settings, builder, table, breakers, access, passive, no_route });
+        let wished = settings.ratelimit.as_ref();
+        let ratelimit = wished.and_then(|wished| crate::filters::Ratelimit::new(wished, &builder.chance));
+        let plane =
+            Arc::new(Self { settings, builder, table, breakers, access, passive, ratelimit, no_route });
         crate::gauges::tell(&plane);
         plane
     }
@@ -413,6 +418,9 @@ impl Gateway {
         if exchange.headers.get_all(EXPECT).iter().any(unmet) {
             let reason = Reason::of(Cause::BAD_REQUEST).because("only 100-continue can be expected");
             return Some(self.refuse(exchange, StatusCode::EXPECTATION_FAILED, reason));
+        }
+        if let Some(refusal) = self.plane.ratelimit.as_ref().and_then(|limit| limit.ask(exchange)) {
+            return Some(refusal);
         }
         let limit = self.plane.settings.body_bytes?;
         if http_body::Body::size_hint(&exchange.body).lower() > limit {

@@ -19,6 +19,9 @@ pub struct Settings {
     pub body_bytes: Option<u64>,
     /// The breaker of every backend that no filter gives another; none by default.
     pub breaker: rules::breaker::Settings,
+    /// How often requests may come at all; `None`: as often as they like (Skipper's `-ratelimits`). A limit
+    /// that other gateways share is none here.
+    pub ratelimit: Option<rules::limit::Settings>,
     /// How endpoints that fail much of what they are asked are asked less often; `None`: they are not
     /// (Skipper's `-passive-health-check`).
     pub passive_health: Option<rules::passive::Settings>,
@@ -44,6 +47,7 @@ impl Default for Settings {
             uri_bytes: 32 << 10,
             body_bytes: None,
             breaker: rules::breaker::Settings::default(),
+            ratelimit: None,
             passive_health: None,
             forwarded: None,
             access_log: true,

@@ -2,6 +2,10 @@
 //! `ratelimit` and `clientRatelimit`, which remember the moments of the last `max` requests). What a
 //! client is, and what a refusal looks like, is the business of whoever asks.
 
+mod settings;
+
+pub use settings::{Scope, Settings};
+
 use crate::crowd::{Crowd, Member};
 use base::{Chance, Moment};
 use std::sync::{Mutex, PoisonError};

@@ -1,11 +1,11 @@
-//! Skipper's own vectors for load balancing, breakers and limits. What needs filters, headers or YAML
-//! (`consistent_hash_key`, `lb_route`, `bucket_key`, `ratelimit_yaml`) is run where those are.
+//! Skipper's own vectors for load balancing, breakers and limits. What needs filters or headers
+//! (`consistent_hash_key`, `lb_route`, `bucket_key`) is run where those are.
 
 use base::{Chance, Moment};
 use rules::breaker::{Settings, Trip};
 use rules::{
     Algorithm, Ask, Balancer, Breaker, Breakers, Candidates, ClientLimit, Leak, LeakyBucket, Limit, Rate,
-    Sampler, Verdict,
+    Sampler, Verdict, limit,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ fn the_vectors_of_skipper_hold() {
                 "ratelimit" => ratelimit(case),
                 "leaky_bucket" => leaky_bucket(case),
                 "ratelimit_headers" => ratelimit_headers(case),
-                "consistent_hash_key" | "lb_route" | "bucket_key" | "ratelimit_yaml" => continue,
+                "ratelimit_yaml" => ratelimit_yaml(case),
+                "consistent_hash_key" | "lb_route" | "bucket_key" => continue,
                 other => panic!("unknown op `{other}`"),
             };
             differences.ran();
@@ -212,4 +213,17 @@ fn ratelimit_headers(case: &Value) -> Result<(), String> {
     let refused = Verdict::Later(Duration::from_secs(number(&case["retry_after"])));
     same(&case["headers"]["X-Rate-Limit"], rate(case).per_hour().to_string())?;
     same(&case["headers"]["Retry-After"], refused.retry_after_s().to_string())
+}
+
+/// The flat YAML of these settings says the same as the flag, line by line.
+fn ratelimit_yaml(case: &Value) -> Result<(), String> {
+    let yaml = case["yaml"].as_str().expect("yaml");
+    let pairs: Vec<String> = yaml.lines().map(|line| line.replacen(": ", "=", 1)).collect();
+    let read = limit::Settings::parse(&pairs.join(","));
+    let expected = &case["settings"];
+    let Ok(settings) = read else { return same(expected, Value::Null) };
+    same(&expected["type"], settings.scope.to_string())?;
+    same(&expected["max_hits"], settings.rate.max)?;
+    same(&expected["time_window_ms"], u64::try_from(settings.rate.per.as_millis()).expect("small"))?;
+    same(expected.get("group").unwrap_or(&"".into()), settings.group)
 }

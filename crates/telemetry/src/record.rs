@@ -133,7 +133,7 @@ pub(crate) mod tests {
             flow_id: None,
             audit: None,
             span_name: None,
-            tags: &Tags::NONE,
+            tags: Tags::NONE,
             masked_keys: &[],
             start: UnixTime(Duration::from_millis(1_700_000_000_250)),
         }

@@ -13,7 +13,7 @@ pub struct Tags(Vec<(Box<str>, Box<str>)>);
 
 impl Tags {
     /// None.
-    pub const NONE: Self = Self(Vec::new());
+    pub const NONE: &Self = &Self(Vec::new());
 
     /// Sets a tag; one of the same name is replaced. What does not fit is left out: false then, and an older
     /// tag of this name is gone, as it is no longer true.

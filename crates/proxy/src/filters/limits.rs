@@ -7,9 +7,10 @@ use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
 use crate::exchange::Exchange;
 use crate::net::X_FORWARDED_FOR;
+use base::Chance;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use rules::limit::CLIENTS_MAX;
+use rules::limit::{CLIENTS_MAX, Scope, Settings};
 use rules::{ClientLimit, Limit, Rate, Verdict};
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -73,9 +74,30 @@ pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
         name: "disableRatelimit",
         args: "",
-        docs: "Does nothing: a gateway has no limit but those of its routes. Read so that routes which have it \
-               serve.",
+        docs: "Does nothing: the limits of a route are its own, and that of the whole gateway (`-ratelimits`) is \
+               asked before the route is known. Read so that routes which have it serve.",
         example: Example { filters: "disableRatelimit()", request: "GET /", saw: "GET /", got: "200" },
+        build: |_, _| Ok(nothing()),
+    },
+    FilterSpec {
+        name: "ratelimitFailClosed",
+        args: "",
+        docs: "Has limits refuse requests when nobody can say how many there were. The limits here are counted in \
+               the gateway itself, which always can.",
+        example: Example {
+            filters: r#"ratelimitFailClosed() -> ratelimit(20, "1m")"#,
+            request: "GET /",
+            saw: "GET /",
+            got: "200",
+        },
+        build: |_, _| Ok(nothing()),
+    },
+    FilterSpec {
+        name: "unknownRatelimit",
+        args: "",
+        docs: "Does nothing: the name that Skipper gives a limit whose kind it does not know. Read so that routes \
+               which have it serve.",
+        example: Example { filters: "unknownRatelimit()", request: "GET /", saw: "GET /", got: "200" },
         build: |_, _| Ok(nothing()),
     },
 ];
@@ -99,10 +121,46 @@ struct ForAll {
 
 impl Filter for ForAll {
     fn request(&self, exchange: &mut Exchange) -> Step {
-        match self.limit.ask(exchange.clock.now()) {
-            Verdict::Admit => Step::Next,
-            later @ Verdict::Later(_) => refuse(exchange, "ratelimit", self.status, self.limit.rate(), later),
+        let verdict = self.limit.ask(exchange.clock.now());
+        refuse(exchange, "ratelimit", self.status, self.limit.rate(), verdict)
+    }
+}
+
+/// The limit of a whole gateway, before any route.
+pub(crate) enum Ratelimit {
+    All(Limit),
+    Client(ClientLimit),
+}
+
+impl Ratelimit {
+    /// `None` if there is to be no limit.
+    pub(crate) fn new(settings: &Settings, chance: &Chance) -> Option<Self> {
+        match settings.scope {
+            Scope::Service => Some(Ratelimit::All(Limit::new(settings.rate))),
+            Scope::Client => Some(Ratelimit::Client(ClientLimit::new(settings.rate, CLIENTS_MAX, chance))),
+            Scope::ClusterService | Scope::ClusterClient | Scope::Disabled => None,
         }
+    }
+
+    /// The refusal of a request that comes too early.
+    pub(crate) fn ask(&self, exchange: &mut Exchange) -> Option<Response> {
+        let now = exchange.clock.now();
+        let (verdict, rate) = match self {
+            Ratelimit::All(limit) => (limit.ask(now), limit.rate()),
+            Ratelimit::Client(limit) => (limit.ask(&address(exchange), now), limit.rate()),
+        };
+        match refuse(exchange, "", StatusCode::TOO_MANY_REQUESTS, rate, verdict) {
+            Step::Reply(response) => Some(response),
+            _ => None,
+        }
+    }
+}
+
+/// The client's address as a key.
+fn address(exchange: &Exchange) -> Vec<u8> {
+    match exchange.client() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 
@@ -149,10 +207,7 @@ impl Filter for PerClient {
     fn request(&self, exchange: &mut Exchange) -> Step {
         let now = exchange.clock.now();
         let verdict = match &self.by {
-            By::Address => match exchange.client() {
-                IpAddr::V4(address) => self.limit.ask(&address.octets(), now),
-                IpAddr::V6(address) => self.limit.ask(&address.octets(), now),
-            },
+            By::Address => self.limit.ask(&address(exchange), now),
             By::Header(name) => match exchange.headers.get(name).filter(|value| !value.is_empty()) {
                 Some(value) => self.limit.ask(value.as_bytes(), now),
                 None => Verdict::Admit,
@@ -162,12 +217,7 @@ impl Filter for PerClient {
                 None => Verdict::Admit,
             },
         };
-        match verdict {
-            Verdict::Admit => Step::Next,
-            later @ Verdict::Later(_) => {
-                refuse(exchange, self.name, StatusCode::TOO_MANY_REQUESTS, self.limit.rate(), later)
-            }
-        }
+        refuse(exchange, self.name, StatusCode::TOO_MANY_REQUESTS, self.limit.rate(), verdict)
     }
 }
 
@@ -191,6 +241,7 @@ fn key(parts: &[Option<HeaderName>], exchange: &Exchange) -> Option<Vec<u8>> {
     known.then_some(key)
 }
 
+/// Lets pass who may, and answers the others.
 fn refuse(
     exchange: &mut Exchange,
     name: &'static str,
@@ -198,6 +249,9 @@ fn refuse(
     rate: Rate,
     verdict: Verdict,
 ) -> Step {
+    if verdict.is_admitted() {
+        return Step::Next;
+    }
     exchange.notes.reason = Some(Reason::of(Cause::RATE_LIMITED).by(name));
     let mut response: Response = answer(status);
     response.headers_mut().insert(X_RATE_LIMIT, HeaderValue::from(rate.per_hour()));

@@ -25,6 +25,7 @@ mod targets;
 mod values;
 
 pub use chain::{Chain, Outcome};
+pub(crate) use limits::Ratelimit;
 pub use reference::page as reference;
 
 use crate::args::Args;

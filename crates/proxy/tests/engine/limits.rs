@@ -109,3 +109,26 @@ fn descriptors() -> usize {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
 }
+
+#[tokio::test]
+async fn a_gateway_has_a_limit_of_its_own_before_any_route() {
+    for (scope, other) in [("service", 429), ("client", 200)] {
+        let text = format!("type={scope},max-hits=2,time-window=1m");
+        let ratelimit = Some(rules::limit::Settings::parse(&text).unwrap());
+        let settings = Settings { ratelimit, ..Settings::default() };
+        let setup = Setup { settings, by_hand: true, ..Setup::default() };
+        let world = World::with(setup, r#"r: Path("/") -> status(200) -> <shunt>"#).await;
+        let mine = "X-Forwarded-For: 10.0.0.1";
+        assert_eq!(world.ask(&format!("GET /\n{mine}")).await.status, 200);
+        assert_eq!(world.ask(&format!("GET /none\n{mine}")).await.status, 404);
+        let refused = world.ask(&format!("GET /\n{mine}")).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")));
+        assert_eq!(
+            (refused.header("x-rate-limit"), why(&refused).as_str()),
+            (Some("120"), "error=rate_limited")
+        );
+        assert_eq!(world.ask("GET /\nX-Forwarded-For: 10.0.0.2").await.status, other, "{scope}");
+        world.hand.advance(std::time::Duration::from_secs(60));
+        assert_eq!(world.ask(&format!("GET /\n{mine}")).await.status, 200);
+    }
+}

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use http::StatusCode;
 use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
 use proxy::{RouteSource, RouteStep, Settings};
+use rules::limit::Scope;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,6 +131,11 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
     response_header_timeout_backend: Duration,
 
+    /// How often requests may come, whatever their route: `type=client,max-hits=20,time-window=1m`, or
+    /// `type=service`
+    #[arg(long, value_parser = ratelimit, value_name = "SETTINGS", help_heading = "Time-outs and bounds")]
+    ratelimits: Option<rules::limit::Settings>,
+
     /// Ask endpoints less often that fail much of what they are asked:
     /// `period=1s,min-requests=10,max-drop-probability=0.9`, and optionally `min-drop-probability=0` and
     /// `max-unhealthy-endpoints-ratio=1`
@@ -240,6 +246,16 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn bytes(text: &str) -> Result<u64, String> {
     parse_bytes(text)
+}
+
+fn ratelimit(text: &str) -> Result<rules::limit::Settings, String> {
+    let settings = rules::limit::Settings::parse(text)?;
+    match settings.scope {
+        Scope::ClusterService | Scope::ClusterClient => {
+            Err(format!("`{}` needs gateways that count together; use service or client", settings.scope))
+        }
+        _ => Ok(settings),
+    }
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {
@@ -379,6 +395,7 @@ impl GatewayCommand {
             upgrade_idle_timeout: self.protocols.upgrade_idle_timeout,
             uri_bytes: usize::try_from(self.max_uri_bytes).unwrap_or(usize::MAX),
             body_bytes: self.max_body_bytes,
+            ratelimit: self.ratelimits.clone(),
             passive_health: self.passive_health_check,
             forwarded: self.forwarded()?,
             ..Settings::default()
