@@ -3,6 +3,7 @@
 
 use crate::answer::Reason;
 use crate::backend::InFlight;
+use crate::filters::audit::Passed;
 use crate::filters::queues::Place;
 use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
@@ -109,6 +110,8 @@ pub struct Notes {
     pub tags: Tags,
     /// Whether `admissionControl` refused the request, or would have if it were active.
     pub shed: bool,
+    /// What has passed of the body that `auditLog` watches.
+    pub(crate) audited_body: Option<Passed>,
     /// The places that the request has in queues, the last one taken last; `None` for one it was refused.
     pub(crate) places: Vec<Option<Place>>,
 }

@@ -34,6 +34,16 @@ pub fn forwarded_first(headers: &HeaderMap) -> Option<IpAddr> {
     parse_address(value.split(',').next().unwrap_or(value))
 }
 
+/// Keys and values of the trace's baggage, values still encoded (W3C Baggage section 3.3:
+/// `key=value;property, key=value`).
+pub fn baggage(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all("baggage").iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).filter_map(|member| {
+        let (key, value) = member.split(';').next()?.split_once('=')?;
+        Some((key.trim(), value.trim()))
+    })
+}
+
 /// The last entry of the last `X-Forwarded-For`, if it is an address: the client as the proxy before us saw
 /// it (what AWS load balancers write).
 pub fn forwarded_last(headers: &HeaderMap) -> Option<IpAddr> {

@@ -151,7 +151,7 @@ impl<'a> Question<'a> {
 }
 
 /// The second of a JWT's three parts (RFC 7519 section 3), unpadded base64url around a JSON object.
-fn read_claims(headers: &HeaderMap) -> Option<Map<String, Value>> {
+pub(crate) fn read_claims(headers: &HeaderMap) -> Option<Map<String, Value>> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {

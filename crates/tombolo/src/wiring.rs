@@ -5,7 +5,7 @@ use crate::term::{GREEN, YELLOW, err, paint};
 use base::{Chance, Clock, Fault, Kind, OnError, Scope};
 use proxy::lookup::Options;
 use proxy::predicates::PredicateEnv;
-use proxy::{Builder, Lasting, Plane, Services, Support, Workers};
+use proxy::{Builder, Handles, Lasting, Plane, Services, Support, Workers};
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,13 @@ impl World {
     }
 
     /// What routes are built with. Relative file names in filters begin at `folder`.
-    pub(crate) fn builder(&self, lookup: Options, folder: &Path, forward: Option<String>) -> Builder {
+    pub(crate) fn builder(
+        &self,
+        lookup: Options,
+        folder: &Path,
+        forward: Option<String>,
+        handles: Handles,
+    ) -> Builder {
         Builder {
             clock: self.clock.clone(),
             chance: self.chance.clone(),
@@ -82,7 +88,7 @@ impl World {
             lookup,
             folder: folder.to_owned(),
             forward,
-            handles: proxy::Handles::default(),
+            handles,
         }
     }
 
@@ -103,6 +109,13 @@ impl World {
         };
         let dropped = self.metrics.counter(metrics::LOG_LINES_DROPPED, &[]);
         AccessLog::start(options, target, self.workers.count(), dropped, |fault| crate::term::fault(&fault))
+    }
+
+    /// Starts the log of the filter `auditLog`, on standard error as Skipper's.
+    pub(crate) fn audit_log(&self) -> Result<AccessLog, Fault> {
+        let dropped = self.metrics.counter(metrics::LOG_LINES_DROPPED, &[]);
+        let tell = |fault: Fault| crate::term::fault(&fault);
+        AccessLog::start(access::Options::default(), Target::Stderr, 1, dropped, tell)
     }
 
     /// The gateway's listening sockets: those handed over by systemd (`LISTEN_FDS`, `sd_listen_fds(3)`) or by

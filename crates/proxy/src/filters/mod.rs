@@ -2,6 +2,7 @@
 //! place in a file and a line in a table; the reference page, help and completion follow from the tables.
 
 mod answers;
+pub(crate) mod audit;
 mod auth;
 mod backends;
 mod chain;
@@ -21,6 +22,7 @@ mod resilience;
 mod shadow;
 mod shedding;
 mod sniff;
+mod spans;
 mod targets;
 mod values;
 
@@ -58,6 +60,8 @@ pub static TABLE: &[Family] = &[
     Family { title: "Copies of requests", filters: shadow::FILTERS },
     Family { title: "Delays", filters: delays::FILTERS },
     Family { title: "Records and notes", filters: records::FILTERS },
+    Family { title: "Audits", filters: audit::FILTERS },
+    Family { title: "Spans", filters: spans::FILTERS },
 ];
 
 /// Filters about one thing.

@@ -4,6 +4,7 @@ use super::header::find_cookie;
 use super::{Built, Predicate, PredicateEnv, PredicateSpec, Unfit, check};
 use crate::args::Args;
 use crate::lookup::clean;
+use crate::net::baggage;
 use crate::question::Question;
 
 /// The header that marks a copy of a request, written for the filter `teeLoopback`.
@@ -149,13 +150,7 @@ impl Predicate for Tee {
 
 impl Predicate for Baggage {
     fn matches(&self, question: &Question<'_>) -> bool {
-        let lines = question.headers.get_all("baggage").iter().filter_map(|line| line.to_str().ok());
-        // https://www.w3.org/TR/baggage/#header-content: key "=" value *( ";" property )
-        let members = lines.flat_map(|line| line.split(',')).filter_map(|member| {
-            let (key, value) = member.split(';').next()?.split_once('=')?;
-            Some((key.trim(), value.trim()))
-        });
-        let mut of_key = members.filter(|(key, _)| *key == &*self.key);
+        let mut of_key = baggage(question.headers).filter(|(key, _)| *key == &*self.key);
         match &self.value {
             // `+` is itself in baggage, so it must not become a space.
             Some(wanted) => of_key.any(|(_, value)| clean::unescape(&value.replace('+', "%2B")) == **wanted),

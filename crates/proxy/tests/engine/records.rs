@@ -1,7 +1,7 @@
 //! What is told of each request: one record, and the numbers that follow from it.
 
-use crate::world::World;
-use testkit::{Backend, Reply};
+use crate::world::{Setup, World, message};
+use testkit::{Backend, Reply, eventually};
 
 #[tokio::test]
 async fn a_record_says_what_was_asked_who_answered_and_why() {
@@ -89,4 +89,90 @@ async fn a_request_is_told_once_however_it_ends() {
     let cut: Vec<_> =
         records.iter().filter(|r| r["cut-short"] == true).map(|r| r["uri"].as_str().unwrap()).collect();
     assert_eq!(cut, ["/break", "/break"]);
+}
+
+#[tokio::test]
+async fn tags_and_the_name_of_the_span_are_in_the_record() {
+    let backend = Backend::start(|seen| match seen.target.as_str() {
+        "/bad" => Reply::status(503).header("X-Node", "n1"),
+        _ => Reply::status(200).header("X-Node", "n2"),
+    })
+    .await;
+    let world = World::new(&format!(
+        r#"r: * -> tracingSpanName("buy") -> tracingTag("who", "${{request.header.X-Who}}") -> tracingTag("no", "${{x}}")
+           -> tracingTag("who2", "a") -> tracingTag("who2", "b") -> tracingBaggageToTag("tier")
+           -> tracingTagFromResponse("node", "${{response.header.X-Node}}")
+           -> tracingTagFromResponseIfStatus("error", "true", 500, 599) -> stateBagToTag("auth-user", "user")
+           -> "{}""#,
+        backend.url()
+    ))
+    .await;
+    world.ask("GET /\nX-Who: ann\nBaggage: tier=gold%20card").await;
+    world.ask("GET /bad").await;
+    let records = world.records(2).await;
+    let told: Vec<_> =
+        records.iter().map(|record| format!("{} {}", record["span-name"], record["tags"])).collect();
+    assert_eq!(
+        told,
+        [
+            r#""buy" {"node":"n2","tier":"gold card","who":"ann","who2":"b"}"#,
+            r#""buy" {"error":"true","node":"n1","who2":"b"}"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn masked_keys_are_masked_however_a_request_ends() {
+    let backend = Backend::start(|seen| match seen.target.as_str() {
+        "/?token=hold" => Reply::nothing().then_stall(),
+        _ => Reply::ok("x"),
+    })
+    .await;
+    let world = World::new(&format!(
+        r#"outer: Path("/outer") -> maskAccessLogQuery("token") -> setPath("/inner") -> <loopback>;
+           inner: Path("/inner") -> maskAccessLogQuery("email", "token") -> "{0}"; r: * -> maskAccessLogQuery("token") -> "{0}";"#,
+        backend.url()
+    ))
+    .await;
+    world.ask("GET /?token=secret&a=b\nReferer: /x?token=secret").await;
+    world.ask("GET /outer?token=secret&email=ann").await;
+    let mut leaving = world.client().await;
+    leaving.send(message("GET /?token=hold")).await;
+    eventually("it is at the backend", || backend.requests() == 3).await;
+    drop(leaving);
+    let records = world.records(3).await;
+    let text = format!("{records:?}");
+    assert!(!text.contains("secret") && !text.contains("ann") && !text.contains("hold"), "{text}");
+    assert_eq!(records[2]["status"], 499);
+    assert!(backend.seen()[0].target.contains("token=secret"), "the backend sees it");
+}
+
+#[tokio::test]
+async fn audits_tell_who_sent_what() {
+    let backend = Backend::echo().await;
+    let setup = Setup {
+        handles: proxy::Handles { audit_body_bytes: 10, ..proxy::Handles::default() },
+        ..Setup::default()
+    };
+    let world =
+        World::with(setup, &format!(r#"r: * -> auditLog() -> unverifiedAuditLog() -> "{}""#, backend.url()))
+            .await;
+    world.ask("GET /a%20b").await;
+    let long = "x".repeat(100_000);
+    assert_eq!(world.ask(&format!("POST /b\n\n{long}")).await.text(), long);
+    // {"sub":"ann"}
+    world
+        .ask("PUT /c\nAuthorization: Bearer e30.eyJzdWIiOiJhbm4ifQ.c2ln\nX-Unverified-Audit: bob\n\n0123")
+        .await;
+    let audits: Vec<_> = world.audits(3).await.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        audits,
+        [
+            r#"{"method":"GET","path":"/a b","status":200}"#,
+            r#"{"method":"POST","path":"/b","requestBody":"xxxxxxxxxx","status":200}"#,
+            r#"{"method":"PUT","path":"/c","requestBody":"0123","status":200}"#,
+        ]
+    );
+    let records = world.records(3).await;
+    assert_eq!((&records[1]["audit"], &records[2]["audit"]), (&"".into(), &"ann".into()));
 }

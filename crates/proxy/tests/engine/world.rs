@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     pub(crate) forward: Option<String>,
     /// Whether time stands still until the test moves it (not the time of time-outs, which is tokio's).
     pub(crate) by_hand: bool,
+    pub(crate) handles: proxy::Handles,
 }
 
 impl Default for Setup {
@@ -37,6 +38,7 @@ impl Default for Setup {
             tls: None,
             forward: None,
             by_hand: false,
+            handles: proxy::Handles::default(),
         }
     }
 }
@@ -47,14 +49,32 @@ pub(crate) struct World {
     pub(crate) hand: ClockHand,
     pub(crate) drainer: Drainer,
     pub(crate) served: Option<Served>,
+    logs: Logs,
+    _workers: Workers,
+}
+
+/// The access log and the audit log, and what they wrote.
+struct Logs {
     log: Log,
     access: AccessLog,
-    _workers: Workers,
+    audit_log: Log,
+    audit: AccessLog,
 }
 
 /// Takes what the access log writes.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    async fn lines(&self, count: usize) -> Vec<Value> {
+        let lines = || self.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
+        eventually(&format!("{count} lines"), || lines() >= count).await;
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.len(), count, "{text}");
+        records
+    }
+}
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -92,14 +112,18 @@ impl World {
             lookup: Options::default(),
             folder: std::path::PathBuf::new(),
             forward: setup.forward,
-            handles: proxy::Handles::default(),
+            handles: setup.handles,
         };
-        let log = Log::default();
-        let options = LogOptions { format: Format::Json, ..LogOptions::default() };
-        let dropped = builder.metrics.counter(telemetry::metrics::LOG_LINES_DROPPED, &[]);
-        let target = Target::Other(Box::new(log.clone()));
-        let access =
-            AccessLog::start(options, target, setup.workers, dropped, |fault| panic!("{fault}")).unwrap();
+        let start = |log: &Log| {
+            let options = LogOptions { format: Format::Json, ..LogOptions::default() };
+            let dropped = builder.metrics.counter(telemetry::metrics::LOG_LINES_DROPPED, &[]);
+            let target = Target::Other(Box::new(log.clone()));
+            AccessLog::start(options, target, setup.workers, dropped, |fault| panic!("{fault}")).unwrap()
+        };
+        let (log, audit_log) = (Log::default(), Log::default());
+        let (access, audit) = (start(&log), start(&audit_log));
+        let mut builder = builder;
+        builder.handles.audit = Some(audit.clone());
         let plane = Plane::new(setup.settings, builder, Some(access.clone()));
         let listeners = wire::bind_each(SocketAddr::from(([127, 0, 0, 1], 0)), setup.workers).unwrap();
         let address = listeners[0].local_addr().unwrap();
@@ -108,8 +132,8 @@ impl World {
             .serve(&plane, listeners, setup.tls.as_ref(), setup.edge, &setup.limits, &drain)
             .await
             .unwrap();
-        let world =
-            Self { plane, address, hand, drainer, served: Some(served), log, access, _workers: workers };
+        let logs = Logs { log, access, audit_log, audit };
+        let world = Self { plane, address, hand, drainer, served: Some(served), logs, _workers: workers };
         world.put(routes);
         world
     }
@@ -153,12 +177,12 @@ impl World {
 
     /// The records of this many requests, once they are there: what the access log says of each.
     pub(crate) async fn records(&self, count: usize) -> Vec<Value> {
-        let lines = || self.log.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-        eventually(&format!("{count} records"), || lines() >= count).await;
-        let text = String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
-        let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(records.len(), count, "{text}");
-        records
+        self.logs.log.lines(count).await
+    }
+
+    /// What `auditLog` wrote of this many requests, once it is there.
+    pub(crate) async fn audits(&self, count: usize) -> Vec<Value> {
+        self.logs.audit_log.lines(count).await
     }
 
     /// The one record there is, in brief: status, and what makes it special.
@@ -181,7 +205,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.access.stop(PATIENCE);
+        self.logs.access.stop(PATIENCE);
+        self.logs.audit.stop(PATIENCE);
     }
 }
 

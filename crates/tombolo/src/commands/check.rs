@@ -6,7 +6,7 @@ use crate::up::{Plan, has_errors, read_manifest};
 use crate::wiring::World;
 use base::{Diagnostic, Fault};
 use clap::Args;
-use proxy::{Plane, Settings};
+use proxy::{Handles, Plane, Settings};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,7 +60,8 @@ async fn routes(plan: &Plan) -> Result<(usize, Vec<Diagnostic>), Fault> {
         ignore_trailing_slash: plan.manifest.gateway.ignore_trailing_slash,
         ..Default::default()
     };
-    let plane = Plane::new(Settings::default(), world.builder(options, &plan.folder, None), None);
+    let plane =
+        Plane::new(Settings::default(), world.builder(options, &plan.folder, None, Handles::default()), None);
     let mut reloader = Reloader::new(plan.sources(), Vec::new(), false);
     let mut told = reloader.reload(&plane).await.diagnostics;
     plan.place(&mut told);

@@ -13,7 +13,7 @@ use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
 use clap::{Args, ValueEnum};
 use http::StatusCode;
 use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
-use proxy::{RouteSource, RouteStep, Settings};
+use proxy::{Handles, RouteSource, RouteStep, Settings};
 use rules::limit::Scope;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,10 @@ pub(crate) struct GatewayCommand {
     /// Leave the query out of the access log
     #[arg(long, help_heading = "Log")]
     access_log_strip_query: bool,
+
+    /// Most bytes of a request's body that the filter `auditLog` writes; 0 for none
+    #[arg(long, default_value = "1024", value_name = "NUMBER", help_heading = "Log")]
+    max_audit_body: usize,
 
     /// Longest wait for a whole request
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
@@ -275,6 +279,8 @@ impl GatewayCommand {
         let tls = self.tls.server()?;
         let limits = self.limits()?;
         let access = self.access(&world)?;
+        let audit = world.audit_log()?;
+        let handles = Handles { audit: Some(audit.clone()), audit_body_bytes: self.max_audit_body };
         let builder = world.builder(
             proxy::lookup::Options {
                 ignore_trailing_slash: self.ignore_trailing_slash,
@@ -282,6 +288,7 @@ impl GatewayCommand {
             },
             Path::new(""),
             self.forward_backend_url.clone(),
+            handles,
         );
         let plane = proxy::Plane::new(self.settings()?, builder, access.clone());
         let mut reloader = Reloader::new(self.sources()?, self.steps()?, self.strict);
@@ -363,8 +370,8 @@ impl GatewayCommand {
         if !in_time {
             err(format_args!("{} requests did not end in time and were cut off", world.metrics.in_flight()));
         }
-        if let Some(access) = access {
-            access.stop(Duration::from_secs(2));
+        for log in access.into_iter().chain([audit]) {
+            log.stop(Duration::from_secs(2));
         }
         Ok(if in_time { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -99,7 +99,12 @@ impl Build<'_> {
         let options = Options { ignore_trailing_slash: self.ignore_trailing_slash, ..Options::default() };
         let folder = self.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         // `<forward>` needs an address only when it serves.
-        let builder = world.builder(options, folder, Some("http://forward.invalid".to_owned()));
+        let builder = world.builder(
+            options,
+            folder,
+            Some("http://forward.invalid".to_owned()),
+            proxy::Handles::default(),
+        );
         let duplicates = take_duplicates(&mut definitions);
         let sources: HashMap<&str, &Source> = definitions
             .routes

@@ -12,7 +12,7 @@ use crate::wiring::{Access, World, name_listener};
 use base::{Fault, Kind, OnError, queue};
 use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
-use proxy::{Plane, Served, Settings};
+use proxy::{Handles, Plane, Served, Settings};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ pub(crate) struct House {
     doors: Doors,
     supervisor: Supervisor,
     served: Served,
-    access: Option<AccessLog>,
+    /// Written to the end before we are gone.
+    logs: Vec<AccessLog>,
     addresses: Addresses,
     run_file: Held,
     about: Arc<Mutex<serde_json::Value>>,
@@ -113,9 +114,15 @@ impl House {
             ignore_trailing_slash: gateway.ignore_trailing_slash,
             ..Default::default()
         };
-        let gateway_plane =
-            Plane::new(settings.clone(), world.builder(options, &plan.folder, None), access.clone());
-        let calls = Plane::new(settings, world.builder(options, &plan.folder, None), access.clone());
+        let audit = world.audit_log()?;
+        let handles = Handles { audit: Some(audit.clone()), ..Handles::default() };
+        let gateway_plane = Plane::new(
+            settings.clone(),
+            world.builder(options, &plan.folder, None, handles.clone()),
+            access.clone(),
+        );
+        let calls =
+            Plane::new(settings, world.builder(options, &plan.folder, None, handles.clone()), access.clone());
 
         // Routes before ports: a mistake in a file must not cost a port.
         let mut reloader = Reloader::new(plan.sources(), Vec::new(), gateway.strict);
@@ -185,7 +192,7 @@ impl House {
             doors: Doors::default(),
             supervisor,
             served,
-            access,
+            logs: access.into_iter().chain([audit]).collect(),
             addresses,
             run_file,
             about,
@@ -314,8 +321,8 @@ impl House {
         // Each service has its own grace; this bound is only for what nobody thought of.
         let ended = self.supervisor.shutdown(Duration::from_secs(3600)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), self.doors.close()).await;
-        if let Some(access) = self.access {
-            access.stop(Duration::from_secs(2));
+        for log in self.logs {
+            log.stop(Duration::from_secs(2));
         }
         drop(self.run_file);
         ended
