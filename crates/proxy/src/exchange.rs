@@ -102,6 +102,8 @@ pub struct Notes {
     pub(crate) grpc: bool,
     /// Who calls, as a filter has found out for certain.
     pub user: Option<Arc<str>>,
+    /// What a token says of who calls, checked by a filter.
+    pub claims: Option<Arc<Claims>>,
     /// Why a filter refused whoever calls, in Skipper's words (`invalid-token`).
     pub reject_reason: Option<&'static str>,
     /// The name of the request's span.
@@ -123,6 +125,9 @@ pub(crate) struct Switch {
     /// The backend's, when it has answered 101; it is under way as long as the tunnel is.
     pub(crate) backend: Option<(OnUpgrade, InFlight)>,
 }
+
+/// The claims of a token.
+pub type Claims = serde_json::Map<String, serde_json::Value>;
 
 /// Whether a request leaves a line in the access log (Skipper's `disableAccessLog`, `enableAccessLog`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod args;
 mod backend;
 mod engine;
 mod exchange;
+mod fetch;
 pub mod filters;
 mod forward;
 mod grpc;
@@ -36,7 +37,9 @@ pub use answer::{Cause, Reason, answer};
 pub use args::Args;
 pub use backend::{Endpoint, EndpointWishes, HealthChange, HealthCheck, Service, Services};
 pub use engine::{CALLER, Gateway, Plane};
-pub use exchange::{Arrival, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen};
+pub use exchange::{
+    Arrival, Claims, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen,
+};
 pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Handles, Later, Step, Wishes};
 pub use lasting::Lasting;
 pub use lookup::Refusal;

@@ -1,16 +1,12 @@
 //! Where routes come from: texts, files and addresses. Each source keeps its last good state, so that a bad
 //! file or an address that does not answer never takes a route away.
 
+use crate::fetch::{self, Fetched, Wanted};
 use crate::table::{Builder, Definitions, Table};
 use base::{Diagnostic, Fault, Kind, Severity, Source};
-use http::header::{ACCEPT, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
-use http::{Method, StatusCode};
+use http::header::HeaderValue;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use wire::{Body, Dialer, Origin, Request};
-
-/// Longest wait for an answer of a routes URL.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+use wire::Dialer;
 
 /// Where routes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,46 +217,31 @@ async fn fetch(
     dialer: &Dialer,
     tagged: &mut Option<(HeaderValue, Source)>,
 ) -> Result<Source, Fault> {
-    let failed = |fault: Fault| {
-        Fault::new(fault.kind, format!("routes of `{url}` can't be fetched"))
+    let wanted = Wanted {
+        url,
+        accept: "application/eskip, text/plain",
+        known: tagged.as_ref().map(|(tag, _)| tag),
+        bytes_max: eskip::TEXT_BYTES_MAX,
+    };
+    let read = fetch::fetch(wanted, dialer).await.and_then(|fetched| match (fetched, &*tagged) {
+        (Fetched::AsKnown, Some((_, source))) => Ok((source.clone(), tagged.clone())),
+        (Fetched::AsKnown, None) => {
+            Err(Fault::new(Kind::Invalid, "nothing was known that could be unchanged"))
+        }
+        (Fetched::Document(bytes, tag), _) => {
+            let text = String::from_utf8(bytes.to_vec())
+                .map_err(|_| Fault::new(Kind::Invalid, "the answer is not UTF-8"))?;
+            let source = Source::new(url, text);
+            Ok((source.clone(), tag.map(|tag| (tag, source))))
+        }
+    });
+    match read {
+        Ok((source, tag)) => {
+            *tagged = tag;
+            Ok(source)
+        }
+        Err(fault) => Err(Fault::new(fault.kind, format!("routes of `{url}` can't be fetched"))
             .hint("the last good routes of this address stay in force")
-            .because(fault)
-    };
-    let ask = async {
-        let origin = Origin::parse(url)?;
-        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-        let target = rest.find('/').map_or("/", |at| &rest[at..]);
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = target
-            .parse()
-            .map_err(|_| Fault::new(Kind::Invalid, format!("`{target}` is no path of a URL")))?;
-        let host = HeaderValue::try_from(origin.host_header())
-            .map_err(|_| Fault::new(Kind::Invalid, "the host has forbidden characters"))?;
-        request.headers_mut().insert(HOST, host);
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/eskip, text/plain"));
-        if let Some((tag, _)) = tagged {
-            request.headers_mut().insert(IF_NONE_MATCH, tag.clone());
-        }
-        let mut connection = dialer.dial(&origin).await?;
-        let by = tokio::time::Instant::now() + FETCH_TIMEOUT;
-        let response = connection.send(request, by).await.map_err(|error| error.fault)?;
-        match (response.status(), &*tagged) {
-            (StatusCode::NOT_MODIFIED, Some((_, source))) => Ok(source.clone()),
-            (StatusCode::OK, _) => {
-                let tag = response.headers().get(ETAG).cloned();
-                let bytes = response.into_body().collect(eskip::TEXT_BYTES_MAX).await?;
-                let text = String::from_utf8(bytes.to_vec())
-                    .map_err(|_| Fault::new(Kind::Invalid, "the answer is not UTF-8"))?;
-                let source = Source::new(url, text);
-                *tagged = tag.map(|tag| (tag, source.clone()));
-                Ok(source)
-            }
-            (status, _) => Err(Fault::new(Kind::Unavailable, format!("the answer is {status}"))),
-        }
-    };
-    match tokio::time::timeout(FETCH_TIMEOUT, ask).await {
-        Ok(result) => result.map_err(failed),
-        Err(_) => Err(failed(Fault::new(Kind::Timeout, "no answer within 10s"))),
+            .because(fault)),
     }
 }

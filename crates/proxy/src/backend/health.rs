@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::{Body, Dialer, Request};
 
+/// The connection's own deadline comes after ours, which says more.
+const MARGIN: Duration = Duration::from_secs(1);
+
 /// How the endpoints of a route are probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
@@ -108,10 +111,14 @@ impl Watched {
 
     /// Asks the endpoint once. What it found, good or bad, is a few words.
     pub(crate) async fn probe(&self, dialer: &Dialer) -> Result<String, String> {
+        let by = tokio::time::Instant::now() + self.check.timeout;
         let asking = async {
             let mut connection =
                 dialer.dial(&self.endpoint.origin).await.map_err(|fault| fault.to_string())?;
-            let response = connection.send(self.request()).await.map_err(|error| error.fault.to_string())?;
+            let response = connection
+                .send(self.request(), by + MARGIN)
+                .await
+                .map_err(|error| error.fault.to_string())?;
             let status = response.status();
             if (200..400).contains(&status.as_u16()) {
                 Ok(status.to_string())
@@ -120,7 +127,7 @@ impl Watched {
             }
         };
         let late = |_| Err(format!("no answer within {}", base::format_duration(self.check.timeout)));
-        tokio::time::timeout(self.check.timeout, asking).await.unwrap_or_else(late)
+        tokio::time::timeout_at(by, asking).await.unwrap_or_else(late)
     }
 
     fn request(&self) -> Request {

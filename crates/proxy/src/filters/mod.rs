@@ -13,6 +13,8 @@ mod form;
 mod headers;
 mod htpasswd;
 mod identity;
+mod jwks;
+mod jwt;
 mod limits;
 pub(crate) mod queues;
 mod records;
@@ -55,6 +57,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Shedding of load", filters: shedding::FILTERS },
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
+    Family { title: "Tokens", filters: jwt::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
@@ -147,11 +150,13 @@ pub struct Handles {
     pub audit: Option<telemetry::AccessLog>,
     /// Most bytes of a request's body that `auditLog` writes (Skipper's `-max-audit-body`).
     pub audit_body_bytes: usize,
+    /// How connections are opened to whoever knows the keys of tokens.
+    pub dialer: wire::Dialer,
 }
 
 impl Default for Handles {
     fn default() -> Self {
-        Self { audit: None, audit_body_bytes: 1024 }
+        Self { audit: None, audit_body_bytes: 1024, dialer: wire::Dialer::default() }
     }
 }
 

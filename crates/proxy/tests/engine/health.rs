@@ -177,7 +177,7 @@ async fn when_no_endpoint_is_healthy_all_are_asked_and_a_probe_that_hangs_has_fa
         Backend::start(|seen| Reply::status(if seen.target == "/up" { 404 } else { 200 })).await,
     ];
     let routes = format!(
-        r#"r: * -> healthCheck("/up", "100ms", "20ms", 1) -> <"{}", "{}">"#,
+        r#"r: * -> healthCheck("/up", "1s", "500ms", 1) -> <"{}", "{}">"#,
         backends[0].url(),
         backends[1].url()
     );
@@ -186,7 +186,7 @@ async fn when_no_endpoint_is_healthy_all_are_asked_and_a_probe_that_hangs_has_fa
     passing(&world, "both are unhealthy", || told.lock().unwrap().len() == 2).await;
     let mut found: Vec<_> = told.lock().unwrap().iter().map(|change| change.found.clone()).collect();
     found.sort();
-    assert_eq!(found, ["404 Not Found", "no answer within 20ms"]);
+    assert_eq!(found, ["404 Not Found", "no answer within 500ms"]);
     for _ in 0..4 {
         assert_eq!(world.ask("GET /").await.status, 200);
     }

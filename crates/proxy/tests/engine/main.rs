@@ -35,4 +35,5 @@ mod support;
 mod timeouts;
 mod tls;
 mod upgrades;
+mod tokens;
 mod world;

@@ -280,7 +280,12 @@ impl GatewayCommand {
         let limits = self.limits()?;
         let access = self.access(&world)?;
         let audit = world.audit_log()?;
-        let handles = Handles { audit: Some(audit.clone()), audit_body_bytes: self.max_audit_body };
+        let settings = self.settings()?;
+        let handles = Handles {
+            audit: Some(audit.clone()),
+            audit_body_bytes: self.max_audit_body,
+            dialer: settings.dialer.clone(),
+        };
         let builder = world.builder(
             proxy::lookup::Options {
                 ignore_trailing_slash: self.ignore_trailing_slash,
@@ -290,7 +295,7 @@ impl GatewayCommand {
             self.forward_backend_url.clone(),
             handles,
         );
-        let plane = proxy::Plane::new(self.settings()?, builder, access.clone());
+        let plane = proxy::Plane::new(settings, builder, access.clone());
         let mut reloader = Reloader::new(self.sources()?, self.steps()?, self.strict);
         let told = reloader.reload(&plane).await;
         show(&told);
