@@ -324,7 +324,12 @@ impl Gateway {
             body,
             params: Params::default(),
             route: account.no_route(),
-            notes: Notes { switch, grpc, ..Notes::default() },
+            notes: Notes {
+                switch,
+                grpc,
+                keeps_reserved: self.plane.settings.keeps_reserved,
+                ..Notes::default()
+            },
             trace: account.trace,
             clock: self.plane.builder.clock.clone(),
             chance: self.core.chance.clone(),

@@ -94,6 +94,8 @@ pub struct Notes {
     pub access_log: LogChoice,
     /// Set by a response filter: forget this response and route the changed request again.
     pub loop_back: bool,
+    /// Whether `%2F` and its like in the path stay as they are, for routes and filters (`rfcPath`).
+    pub keeps_reserved: bool,
     /// Why the response is ours, if it is.
     pub reason: Option<Reason>,
     /// The ends of a connection that changes its protocol, if the client asks for that.
@@ -246,9 +248,16 @@ impl Exchange {
         self.uri.path()
     }
 
-    /// The path, percent-decoded; bytes that are not UTF-8 become U+FFFD.
+    /// The path, percent-decoded; bytes that are not UTF-8 become U+FFFD. Reserved characters that were sent
+    /// encoded stay so if `notes.keeps_reserved` says it.
     pub fn path(&self) -> Cow<'_, str> {
-        crate::path::decode(self.uri.path())
+        let raw = self.uri.path();
+        if self.notes.keeps_reserved { crate::path::decode_keeping(raw) } else { crate::path::decode(raw) }
+    }
+
+    /// A path that is not encoded as it is sent; what [`Exchange::path`] keeps encoded is left alone.
+    pub(crate) fn encode<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        if self.notes.keeps_reserved { crate::path::encode_keeping(path) } else { crate::path::encode(path) }
     }
 
     /// The query without `?`, as sent.
@@ -259,7 +268,7 @@ impl Exchange {
     /// Sets a path that is not encoded: what a path may not hold is percent-encoded (as Go's
     /// `url.URL.EscapedPath` does). The query stays. A path without leading `/` gets one.
     pub fn set_path(&mut self, path: &str) {
-        let encoded = crate::path::encode(path);
+        let encoded = self.encode(path);
         self.uri = crate::path::join(&encoded, self.uri.query());
     }
 

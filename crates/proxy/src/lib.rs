@@ -25,6 +25,7 @@ mod pattern;
 pub mod predicates;
 mod question;
 mod reach;
+mod secrets;
 mod settings;
 mod sources;
 mod support;
@@ -44,6 +45,7 @@ pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Handles, Later,
 pub use lasting::Lasting;
 pub use lookup::Refusal;
 pub use question::Question;
+pub use secrets::Secrets;
 pub use settings::Settings;
 pub use sources::{Refreshed, RouteSource, RouteSources, Step as RouteStep};
 pub use support::Support;

@@ -203,6 +203,11 @@ fn keep_reserved(parsed: &[u8], raw: &[u8]) -> Option<Vec<u8>> {
     (kept && met == parsed.len()).then_some(patched)
 }
 
+/// Whether a text begins with an encoded reserved character (RFC 2396 section 2.2).
+pub(crate) fn is_reserved_code(text: &[u8]) -> bool {
+    text.get(..3).is_some_and(|code| code[0] == b'%' && reserved(code).is_some())
+}
+
 /// The reserved character that `%XX` stands for, if it is one.
 fn reserved(code: &[u8]) -> Option<u8> {
     let hex = std::str::from_utf8(code.get(1..)?).ok()?;

@@ -35,6 +35,8 @@ pub struct Question<'a> {
     pub caller: Option<&'a str>,
     /// Chance, for predicates that take a share of the traffic.
     pub chance: &'a Chance,
+    /// Whether reserved characters of the path that were sent encoded stay so.
+    pub keeps_reserved: bool,
     raw_path: &'a str,
     path: OnceCell<Cow<'a, str>>,
     segment: Cell<Option<f64>>,
@@ -63,6 +65,7 @@ impl<'a> Question<'a> {
             tls: false,
             caller: None,
             chance,
+            keeps_reserved: false,
             raw_path: path,
             path: OnceCell::new(),
             segment: Cell::new(None),
@@ -80,6 +83,7 @@ impl<'a> Question<'a> {
             content_length: http_body::Body::size_hint(&exchange.body).exact(),
             now: arrival.at_unix,
             tls: arrival.tls,
+            keeps_reserved: exchange.notes.keeps_reserved,
             caller: arrival.edge.as_ref().map(|edge| edge.caller.as_str()),
             ..Self::new(&exchange.method, exchange.raw_path(), exchange.host(), &exchange.headers, chance)
         }
@@ -111,7 +115,7 @@ impl<'a> Question<'a> {
     /// The path as routes see it: decoded, without `.` and `..`, double slashes single, a trailing slash
     /// kept. Borrowed from the raw path when that is so already, as it nearly always is.
     pub fn path(&self) -> &str {
-        self.path.get_or_init(|| clean::request_path(self.raw_path))
+        self.path.get_or_init(|| clean::request_path(self.raw_path, self.keeps_reserved))
     }
 
     /// The client: the first entry of `X-Forwarded-For`, or who sent the request.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub body_bytes: Option<u64>,
     /// The breaker of every backend that no filter gives another; none by default.
     pub breaker: rules::breaker::Settings,
+    /// Whether `%2F` and its like in paths stay encoded for routes and filters (Skipper's `-rfc-patch-path`).
+    pub keeps_reserved: bool,
     /// How often requests may come at all; `None`: as often as they like (Skipper's `-ratelimits`). A limit
     /// that other gateways share is none here.
     pub ratelimit: Option<rules::limit::Settings>,
@@ -47,6 +49,7 @@ impl Default for Settings {
             uri_bytes: 32 << 10,
             body_bytes: None,
             breaker: rules::breaker::Settings::default(),
+            keeps_reserved: false,
             ratelimit: None,
             passive_health: None,
             forwarded: None,

@@ -5,12 +5,13 @@ use crate::term::{GREEN, YELLOW, err, paint};
 use base::{Chance, Clock, Fault, Kind, OnError, Scope};
 use proxy::lookup::Options;
 use proxy::predicates::PredicateEnv;
-use proxy::{Builder, Handles, Lasting, Plane, Services, Support, Workers};
+use proxy::{Builder, Handles, Lasting, Plane, Secrets, Services, Support, Workers};
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use telemetry::access::{AccessLog, Format, Target};
 use telemetry::{Metrics, access, metrics};
 use wire::{Drain, Drainer, Limits};
@@ -157,6 +158,33 @@ impl World {
             async move {
                 tending.await;
                 Ok(())
+            }
+        });
+    }
+
+    /// Has secrets read again and again, beside everything else. What goes wrong is a line each, once.
+    pub(crate) fn watch_secrets(&self, secrets: &Arc<Secrets>, every: Duration) {
+        if secrets.is_empty() {
+            return;
+        }
+        let (secrets, clock) = (secrets.clone(), self.clock.clone());
+        self.scope.spawn("secrets", OnError::Restart, move || {
+            let (secrets, clock) = (secrets.clone(), clock.clone());
+            async move {
+                let mut told = Vec::new();
+                loop {
+                    clock.sleep(every.max(Duration::from_millis(100))).await;
+                    let reading = secrets.clone();
+                    let read = tokio::task::spawn_blocking(move || reading.refresh()).await;
+                    let faults =
+                        read.map_err(|error| Fault::new(Kind::Bug, "reading secrets").because(error))?;
+                    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                    faults
+                        .iter()
+                        .filter(|fault| !told.contains(&fault.to_string()))
+                        .for_each(crate::term::fault);
+                    told = texts;
+                }
             }
         });
     }

@@ -60,6 +60,37 @@ fn endpoints_are_probed_and_a_change_of_health_is_a_line() {
 }
 
 #[test]
+fn a_new_secret_counts_without_a_restart_and_a_path_that_is_not_there_is_a_mistake() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    folder.write("secrets/token", "one\n");
+    let secret = folder.path().join("secrets/token");
+    let routes = format!(
+        r#"in: Path("/") -> setRequestHeaderFromSecret("X-Token", "{0}") -> setPath("/out") -> <loopback>;
+           out: Path("/out") -> setResponseHeader("X-Got", "${{request.header.X-Token}}") -> status(200) -> <shunt>;"#,
+        secret.display()
+    );
+    let paths = folder.path().join("secrets");
+    let paths = paths.to_str().unwrap();
+    let arguments =
+        ["-inline-routes", &routes, "-credentials-paths", paths, "-credentials-update-interval", "100ms"];
+    let (_running, address) = start(&folder, &arguments);
+    let got = |secret: &str| get(address, "/").head.to_lowercase().contains(&format!("x-got: {secret}\r\n"));
+    assert!(got("one"));
+    folder.write("secrets/token", "two\n");
+    eventually("the new secret", || got("two").then_some(()));
+    let none = folder.path().join("none");
+    let text = folder.run(&[
+        "gateway",
+        "-inline-routes",
+        "* -> <shunt>",
+        "-credentials-paths",
+        none.to_str().unwrap(),
+    ]);
+    assert!(text.contains("/none` can't be read") && text.contains("exit 1"), "{text}");
+}
+
+#[test]
 fn a_routes_file_is_watched_and_a_broken_edit_changes_nothing() {
     let folder = Folder::new();
     folder.write("shop.eskip", "all: * -> inlineContent(\"one\") -> <shunt>;");

@@ -8,6 +8,7 @@ mod backends;
 mod chain;
 mod cookies;
 mod delays;
+mod egress;
 mod endpoints;
 mod form;
 mod headers;
@@ -58,6 +59,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
     Family { title: "Tokens", filters: jwt::FILTERS },
+    Family { title: "Secrets for services outside", filters: egress::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
@@ -152,11 +154,13 @@ pub struct Handles {
     pub audit_body_bytes: usize,
     /// How connections are opened to whoever knows the keys of tokens.
     pub dialer: wire::Dialer,
+    /// Secrets that filters send to services outside.
+    pub secrets: Arc<crate::secrets::Secrets>,
 }
 
 impl Default for Handles {
     fn default() -> Self {
-        Self { audit: None, audit_body_bytes: 1024, dialer: wire::Dialer::default() }
+        Self { audit: None, audit_body_bytes: 1024, dialer: wire::Dialer::default(), secrets: Arc::default() }
     }
 }
 

@@ -86,7 +86,7 @@ impl Filter for Tee {
         let changed = self
             .rewrite
             .as_ref()
-            .map(|rewrite| path::join(&path::encode(&rewrite.apply(&exchange.path())), exchange.query()));
+            .map(|rewrite| path::join(&exchange.encode(&rewrite.apply(&exchange.path())), exchange.query()));
         let target = changed.as_ref().unwrap_or(&exchange.uri).path_and_query();
         let target = target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         exchange.notes.mirrors.push(Mirror::To {

@@ -59,6 +59,21 @@ pub(super) const FILTERS: &[FilterSpec] = &[
         },
     },
     FilterSpec {
+        name: "rfcPath",
+        args: "",
+        docs: "Has reserved characters that the client sent encoded (`%2F`, `%3A` and others of RFC 2396) stay so \
+               for the filters behind, and with `<loopback>` for the choice of the next route: `/a%2Fb` is one \
+               segment then. Without it filters see `/a/b`. What no filter changes goes out as it came in \
+               either way. `-rfc-patch-path` does it for all routes.",
+        example: Example {
+            filters: r#"rfcPath() -> modPath("^/api/", "/v2/")"#,
+            request: "GET /api/a%2Fb",
+            saw: "GET /v2/a%2Fb",
+            got: "200",
+        },
+        build: |_, _| Ok(plain(RfcPath)),
+    },
+    FilterSpec {
         name: "dropQuery",
         args: "name",
         docs: "Drops a parameter of the query, all its values; the others are then sorted by name. A placeholder \
@@ -146,6 +161,15 @@ impl Filter for SetPath {
             let path = self.text.fill(exchange).into_owned();
             exchange.set_path(&path);
         }
+        Step::Next
+    }
+}
+
+struct RfcPath;
+
+impl Filter for RfcPath {
+    fn request(&self, exchange: &mut Exchange) -> Step {
+        exchange.notes.keeps_reserved = true;
         Step::Next
     }
 }

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 
-/// The path as routes see it: percent-decoded (what is not UTF-8 becomes U+FFFD), then cleaned.
-pub(crate) fn request_path(raw: &str) -> Cow<'_, str> {
+/// The path as routes see it: percent-decoded (what is not UTF-8 becomes U+FFFD), reserved characters perhaps
+/// not, then cleaned.
+pub(crate) fn request_path(raw: &str, keeps_reserved: bool) -> Cow<'_, str> {
     if is_plain(raw.as_bytes()) {
         return Cow::Borrowed(raw);
     }
-    match crate::path::decode(raw) {
+    let decoded = if keeps_reserved { crate::path::decode_keeping(raw) } else { crate::path::decode(raw) };
+    match decoded {
         Cow::Borrowed(raw) => clean(raw),
         Cow::Owned(decoded) => Cow::Owned(clean(&decoded).into_owned()),
     }
@@ -111,9 +113,9 @@ mod tests {
             ("/a%2Fb", "/a/b"),
             ("*", "/*"),
         ] {
-            assert_eq!(request_path(path), expected, "{path}");
+            assert_eq!(request_path(path, false), expected, "{path}");
         }
-        assert!(matches!(request_path("/a/b/c"), Cow::Borrowed(_)));
+        assert!(matches!(request_path("/a/b/c", true), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl<T> Lookup<T> {
                 let rule = self.rule(at);
                 match rule.refused_by(question) {
                     Some(said) => explanation.refuse(rule, said, true),
-                    None => explanation.accept(self.matched(at, path)),
+                    None => explanation.accept(self.matched(at, question)),
                 }
             }
         }
@@ -96,9 +96,9 @@ impl<T> Lookup<T> {
         explanation
     }
 
-    fn matched(&self, at: u32, path: &str) -> Matched {
+    fn matched(&self, at: u32, question: &Question<'_>) -> Matched {
         let rule = self.rule(at);
-        let params = self.params(&self.served[at as usize].captures, path);
+        let params = self.params(&self.served[at as usize].captures, question);
         Matched {
             id: rule.id.to_string(),
             weight: rule.weight,

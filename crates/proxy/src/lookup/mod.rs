@@ -156,10 +156,7 @@ impl<T> Lookup<T> {
     /// The route of a request.
     pub fn find(&self, question: &Question<'_>) -> Option<Found<'_, T>> {
         let served = &self.served[self.seek(question, &mut ())? as usize];
-        Some(Found {
-            payload: &served.payload,
-            params: self.params(&served.captures, self.path_of(question)),
-        })
+        Some(Found { payload: &served.payload, params: self.params(&served.captures, question) })
     }
 
     /// What [`Lookup::find`] does for a request.
@@ -208,12 +205,14 @@ impl<T> Lookup<T> {
     }
 
     /// What the wildcards of a route's path stand for in a path that it matches.
-    fn params(&self, captures: &Captures, path: &str) -> Params {
+    fn params(&self, captures: &Captures, question: &Question<'_>) -> Params {
         if captures.names.is_empty() {
             return Params::default();
         }
-        let decode =
-            |text| if self.options.unescape_twice { clean::unescape(text) } else { Cow::Borrowed(text) };
+        let path = self.path_of(question);
+        // What was kept encoded on purpose is no value that was encoded twice.
+        let twice = self.options.unescape_twice && !question.keeps_reserved;
+        let decode = |text| if twice { clean::unescape(text) } else { Cow::Borrowed(text) };
         let mut writer = Params::of(&captures.names, path.len());
         let mut names = captures.names.iter().peekable();
         let (mut left, mut segment) = (Some(&path[1..]), 0);

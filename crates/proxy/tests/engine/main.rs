@@ -15,6 +15,7 @@ mod balancing;
 mod bodies;
 mod conformance;
 mod edges;
+mod egress;
 mod forwarding;
 mod grpc;
 mod http2_in;

@@ -13,11 +13,12 @@ use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
 use clap::{Args, ValueEnum};
 use http::StatusCode;
 use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
-use proxy::{Handles, RouteSource, RouteStep, Settings};
+use proxy::{Handles, RouteSource, RouteStep, Secrets, Settings};
 use rules::limit::Scope;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use telemetry::access::Format;
 use wire::{Dialer, Limits};
@@ -56,6 +57,10 @@ pub(crate) struct GatewayCommand {
     /// `/a` and `/a/` are one path
     #[arg(long, help_heading = "Routes")]
     ignore_trailing_slash: bool,
+
+    /// Reserved characters that a client sends encoded, such as `%2F`, stay so for routes and filters
+    #[arg(long, help_heading = "Routes")]
+    rfc_patch_path: bool,
 
     /// Change predicates and filters of every route: `/pattern/replacement/`
     #[arg(long, value_name = "EDIT", help_heading = "Routes")]
@@ -110,6 +115,14 @@ pub(crate) struct GatewayCommand {
     /// Most bytes of a request's body that the filter `auditLog` writes; 0 for none
     #[arg(long, default_value = "1024", value_name = "NUMBER", help_heading = "Log")]
     max_audit_body: usize,
+
+    /// Files of secrets, or folders of them, for filters that send secrets to services outside
+    #[arg(long, value_delimiter = ',', value_name = "PATH", help_heading = "Secrets")]
+    credentials_paths: Vec<PathBuf>,
+
+    /// How often the secrets are read again: a duration or milliseconds
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME", help_heading = "Secrets")]
+    credentials_update_interval: Duration,
 
     /// Longest wait for a whole request
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
@@ -285,7 +298,9 @@ impl GatewayCommand {
             audit: Some(audit.clone()),
             audit_body_bytes: self.max_audit_body,
             dialer: settings.dialer.clone(),
+            secrets: Arc::new(Secrets::read(self.credentials_paths.clone())?),
         };
+        world.watch_secrets(&handles.secrets, self.credentials_update_interval);
         let builder = world.builder(
             proxy::lookup::Options {
                 ignore_trailing_slash: self.ignore_trailing_slash,
@@ -407,6 +422,7 @@ impl GatewayCommand {
             upgrade_idle_timeout: self.protocols.upgrade_idle_timeout,
             uri_bytes: usize::try_from(self.max_uri_bytes).unwrap_or(usize::MAX),
             body_bytes: self.max_body_bytes,
+            keeps_reserved: self.rfc_patch_path,
             ratelimit: self.ratelimits.clone(),
             passive_health: self.passive_health_check,
             forwarded: self.forwarded()?,
