@@ -8,6 +8,7 @@ mod account;
 mod answer;
 mod args;
 mod backend;
+mod body;
 mod engine;
 mod exchange;
 mod fetch;

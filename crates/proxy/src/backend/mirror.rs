@@ -1,11 +1,11 @@
 //! Splits a body in two: the first decides the pace, the second gets copies as long as it keeps up. A mirror
 //! that is slow loses its copy; the request it was made of never waits.
 
+use crate::body::{Source, Stage, body_from, map_body};
 use base::{Fault, Kind, queue};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use wire::Body;
 
 /// Frames a mirror may lag behind.
@@ -17,9 +17,8 @@ pub(crate) fn split(body: Body) -> (Body, Body) {
         return (body, Body::empty());
     }
     let (sender, receiver) = queue::bounded(LAG);
-    let hint = body.size_hint();
-    let first = Original { body, copies: Some(sender) };
-    (Body::stream(first), Body::stream(Copy { receiver, hint, over: false }))
+    let copy = copy_of(receiver, body.size_hint());
+    (map_body(body, Original { passing: None, copies: Some(sender) }), copy)
 }
 
 enum Piece {
@@ -27,78 +26,49 @@ enum Piece {
     End,
 }
 
+/// Passes everything on, and a copy of it to whoever keeps up.
 struct Original {
-    body: Body,
+    passing: Option<Bytes>,
     copies: Option<queue::Sender<Piece>>,
 }
 
-impl http_body::Body for Original {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let fits = match (&self.copies, &polled) {
-            (Some(copies), Some(Ok(frame))) => {
-                let data = frame.data_ref().cloned();
-                data.is_none_or(|data| copies.offer(Piece::Data(data)))
-                    && (!self.body.is_end_stream() || copies.offer(Piece::End))
-            }
-            (Some(copies), None) => copies.offer(Piece::End),
-            (Some(_), Some(Err(_))) => false,
-            (None, _) => true,
-        };
-        if !fits {
+impl Original {
+    fn copy(&mut self, piece: Piece) {
+        if self.copies.as_ref().is_some_and(|copies| !copies.offer(piece)) {
             self.copies = None;
         }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
-struct Copy {
-    receiver: queue::Receiver<Piece>,
-    hint: SizeHint,
-    over: bool,
+impl Stage for Original {
+    fn take(&mut self, data: Bytes) -> Result<(), Fault> {
+        self.copy(Piece::Data(data.clone()));
+        self.passing = Some(data);
+        Ok(())
+    }
+
+    fn give(&mut self, source: Source) -> Result<Option<Bytes>, Fault> {
+        let passing = self.passing.take();
+        if passing.is_none() && source == Source::Ended {
+            self.copy(Piece::End);
+            self.copies = None;
+        }
+        Ok(passing)
+    }
+
+    fn length(&self, incoming: SizeHint) -> SizeHint {
+        incoming
+    }
 }
 
-impl http_body::Body for Copy {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        match ready!(self.receiver.poll_take(cx)) {
-            Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            Some(Piece::End) => {
-                self.over = true;
-                Poll::Ready(None)
-            }
-            None => {
-                self.over = true;
-                Poll::Ready(Some(Err(Fault::new(Kind::TooMuch, "the mirror could not keep up"))))
-            }
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.hint
-    }
+fn copy_of(mut pieces: queue::Receiver<Piece>, length: SizeHint) -> Body {
+    body_from(length, move |cx| {
+        Poll::Ready(match ready!(pieces.poll_take(cx)) {
+            Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Piece::End) => None,
+            None => Some(Err(Fault::new(Kind::TooMuch, "the mirror could not keep up"))),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -106,17 +76,13 @@ mod tests {
     use super::*;
 
     /// So many pieces at once.
-    struct Drops(usize);
-    impl http_body::Body for Drops {
-        type Data = Bytes;
-        type Error = Fault;
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-            self.0 += 1;
-            Poll::Ready((self.0 <= LAG * 2).then(|| Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
+    fn drops(count: usize) -> Body {
+        let mut left = count;
+        body_from(SizeHint::new(), move |_| {
+            let piece = (left > 0).then(|| Ok(Frame::data(Bytes::from_static(b"x"))));
+            left = left.saturating_sub(1);
+            Poll::Ready(piece)
+        })
     }
 
     #[tokio::test]
@@ -125,7 +91,7 @@ mod tests {
         assert_eq!(first.collect(10).await.unwrap(), "hello");
         assert_eq!(copy.collect(10).await.unwrap(), "hello");
 
-        let (first, copy) = split(Body::stream(Drops(0)));
+        let (first, copy) = split(drops(LAG * 2));
         assert_eq!(first.collect(1000).await.unwrap().len(), LAG * 2);
         assert_eq!(copy.collect(1000).await.unwrap_err().kind, Kind::TooMuch);
     }

@@ -6,10 +6,12 @@ pub(crate) mod audit;
 mod auth;
 mod backends;
 mod chain;
+mod content;
 mod cookies;
 mod delays;
 mod egress;
 mod endpoints;
+mod edit;
 mod form;
 mod headers;
 mod htpasswd;
@@ -22,6 +24,7 @@ mod records;
 mod redirects;
 mod reference;
 mod resilience;
+mod search;
 mod shadow;
 mod shedding;
 mod sniff;
@@ -63,6 +66,8 @@ pub static TABLE: &[Family] = &[
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
+    Family { title: "Editing of bodies", filters: edit::FILTERS },
+    Family { title: "Contents of bodies", filters: content::FILTERS },
     Family { title: "Delays", filters: delays::FILTERS },
     Family { title: "Records and notes", filters: records::FILTERS },
     Family { title: "Audits", filters: audit::FILTERS },

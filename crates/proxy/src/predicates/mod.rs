@@ -18,6 +18,7 @@ mod traffic;
 pub use hostnames::{HostName, HostNames, Port};
 pub use reference::{page as reference, staged};
 pub use regexp::Regexp;
+pub(crate) use regexp::rewritten;
 
 pub(crate) use hostnames::split_port;
 

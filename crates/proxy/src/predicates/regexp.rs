@@ -24,11 +24,8 @@ pub struct Regexp(Regex);
 impl Regexp {
     /// Compiles an expression of Go's dialect.
     pub fn new(text: &str) -> Result<Self, String> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(format!("the regular expression is longer than {TEXT_BYTES_MAX} bytes"));
-        }
+        let rewritten = rewritten(text)?;
         let fail = |why: &str| format!("`{text}` is no regular expression: {why}");
-        let rewritten = rewrite(text).map_err(|why| fail(&why))?;
         RegexBuilder::new(&rewritten)
             .size_limit(COMPILED_BYTES_MAX)
             .dfa_size_limit(STATES_BYTES_MAX)
@@ -87,6 +84,14 @@ impl Shared {
         held.by_text.insert(text.into(), Arc::downgrade(&made));
         Ok(made)
     }
+}
+
+/// An expression of Go's dialect in that of the crate `regex`, for those who compile it their own way.
+pub(crate) fn rewritten(text: &str) -> Result<Cow<'_, str>, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("the regular expression is longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    rewrite(text).map_err(|why| format!("`{text}` is no regular expression: {why}"))
 }
 
 /// The expression in the dialect of the crate `regex`.

@@ -16,6 +16,7 @@ mod bodies;
 mod conformance;
 mod edges;
 mod egress;
+mod editing;
 mod forwarding;
 mod grpc;
 mod http2_in;

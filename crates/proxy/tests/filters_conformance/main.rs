@@ -60,7 +60,12 @@ impl AddAll for Differences {
 
 async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
     let stage = Stage::new();
-    let built = stage.chain(filters);
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in entries(&case["files"]) {
+        std::fs::write(folder.path().join(name), content.as_str().unwrap()).unwrap();
+    }
+    let filters = filters.replace("${root}", folder.path().to_str().unwrap());
+    let built = stage.chain(&filters);
     if let Some(error) = case["create_error"].as_bool() {
         if built.is_err() != error {
             wrong.push(format!("create_error should be {error}: {:?}", built.err()));
@@ -124,6 +129,7 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
                 "path" => saw.path.clone(),
                 "query" => saw.uri.query().unwrap_or_default().to_owned(),
                 "host" => texts(&saw.headers, "host").join(" and "),
+                "body" => String::from_utf8(saw.body.clone()).unwrap(),
                 "forwarded_for_adds" => {
                     let all = [&*forwarded_before, "192.0.2.7"];
                     let parts = all.iter().filter(|part| !part.is_empty()).copied();
@@ -162,7 +168,7 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
         match what {
             "status" if expected.as_u64() == Some(u64::from(carried.status.as_u16())) => {}
             "status" => wrong.push(format!("status {} and not {expected}", carried.status)),
-            "body" if expected.as_str().unwrap().as_bytes() == carried.body => {}
+            "body" if !carried.broken && expected.as_str().unwrap().as_bytes() == carried.body => {}
             "body" => {
                 wrong.push(format!("body {:?} and not {expected}", String::from_utf8_lossy(&carried.body)));
             }
@@ -205,6 +211,16 @@ fn check_headers(headers: &HeaderMap, what: &str, expected: &Value, wrong: &mut 
                 let found = texts(headers, name);
                 if !found.first().is_some_and(|found| found.starts_with(expected.as_str().unwrap())) {
                     wrong.push(format!("header {name} is {found:?} and does not begin with {expected}"));
+                }
+            }
+        }
+        "headers_hex" => {
+            for (name, expected) in entries(expected) {
+                let found: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                let expected: Vec<Vec<u8>> =
+                    expected.as_array().unwrap().iter().map(|hex| bytes(hex.as_str().unwrap())).collect();
+                if found != expected {
+                    wrong.push(format!("header {name} is {found:x?}, not {expected:x?}"));
                 }
             }
         }

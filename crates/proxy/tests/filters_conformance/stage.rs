@@ -3,6 +3,7 @@
 use base::{Chance, Clock, ClockHand, Source, UnixTime};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http_body_util::BodyExt as _;
 use proxy::filters::{Chain, Outcome};
 use proxy::lookup::Params;
 use proxy::{Arrival, Exchange, FilterEnv, Lasting, Notes, Refusal};
@@ -92,15 +93,22 @@ impl Stage {
             let mut saw = None;
             let (mut response, ran) = match chain.request(exchange).await {
                 Outcome::Reply { response, ran } => (response, ran),
-                Outcome::Next { ran } => {
-                    saw = Some(Saw::of(exchange));
-                    (backend(), ran)
-                }
+                // What the backend can't read to its end it does not answer.
+                Outcome::Next { ran } => match std::mem::take(&mut exchange.body).collect(1 << 20).await {
+                    Ok(body) => {
+                        saw = Some(Saw::of(exchange, body.to_vec()));
+                        (backend(), ran)
+                    }
+                    Err(fault) => {
+                        assert_eq!(fault.kind, base::Kind::Invalid, "{fault}");
+                        (proxy::answer(StatusCode::BAD_REQUEST), ran)
+                    }
+                },
             };
             let left = chain.response(exchange, &mut response, ran).await;
             let (head, body) = response.into_parts();
-            let body = body.collect(1 << 20).await.unwrap().to_vec();
-            Carried { saw, status: head.status, headers: head.headers, body, left }
+            let (body, broken) = read(body).await;
+            Carried { saw, status: head.status, headers: head.headers, body, broken, left }
         };
         let moving = async {
             loop {
@@ -112,12 +120,28 @@ impl Stage {
     }
 }
 
+/// The bytes of a body, and whether it broke off.
+async fn read(mut body: Body) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame.map(http_body::Frame::into_data) {
+            Ok(Ok(data)) => bytes.extend_from_slice(&data),
+            Ok(Err(_)) => {}
+            Err(_) => return (bytes, true),
+        }
+        assert!(bytes.len() <= 1 << 20, "the body has no end");
+    }
+    (bytes, false)
+}
+
 pub(crate) struct Carried {
     /// `None` if the backend was not asked.
     pub(crate) saw: Option<Saw>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Whether the body broke off.
+    pub(crate) broken: bool,
     pub(crate) left: usize,
 }
 
@@ -127,10 +151,11 @@ pub(crate) struct Saw {
     pub(crate) uri: Uri,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Saw {
-    pub(crate) fn of(exchange: &Exchange) -> Self {
+    fn of(exchange: &Exchange, body: Vec<u8>) -> Self {
         let mut headers = exchange.headers.clone();
         if let Some(host) = &exchange.notes.outgoing_host {
             headers.insert(HOST, host.clone());
@@ -140,6 +165,7 @@ impl Saw {
             uri: exchange.uri.clone(),
             path: exchange.path().into(),
             headers,
+            body,
         }
     }
 }
