@@ -6,6 +6,8 @@ pub(crate) mod audit;
 mod auth;
 mod backends;
 mod chain;
+mod coding;
+mod compress;
 mod content;
 mod cookies;
 mod delays;
@@ -66,6 +68,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
+    Family { title: "Compression", filters: compress::FILTERS },
     Family { title: "Editing of bodies", filters: edit::FILTERS },
     Family { title: "Contents of bodies", filters: content::FILTERS },
     Family { title: "Delays", filters: delays::FILTERS },

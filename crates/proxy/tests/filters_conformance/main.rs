@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its data is not as it must be")]
 
+mod coding;
 mod promises;
 mod stage;
 
@@ -107,11 +108,14 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
 
     let told = &case["backend_response"];
     let shunt = case["backend"] == "shunt";
+    let plain = coding::content(told);
     let backend = || {
         if shunt {
             return answer(StatusCode::NOT_FOUND);
         }
-        let mut response = Response::new(Body::full(told["body"].as_str().unwrap_or_default().to_owned()));
+        let body = coding::encoded(&plain, &told["encode"]);
+        let body = if told["body_length"].is_u64() { coding::in_chunks(body) } else { Body::full(body) };
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(told["status"].as_u64().unwrap_or(200) as u16).unwrap();
         *response.headers_mut() = read_headers(&told["headers"]);
         response
@@ -171,6 +175,13 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
             "body" if !carried.broken && expected.as_str().unwrap().as_bytes() == carried.body => {}
             "body" => {
                 wrong.push(format!("body {:?} and not {expected}", String::from_utf8_lossy(&carried.body)));
+            }
+            "body_unchanged" if plain == carried.body => {}
+            "decoded_body_unchanged" => {
+                let coding = texts(&carried.headers, "content-encoding").join(", ");
+                if coding::decoded(&carried.body, &coding) != plain {
+                    wrong.push(format!("the body is not what the backend sent, in {coding}"));
+                }
             }
             "cookies" => cookies(&carried.headers, &SET_COOKIE, expected, wrong),
             "set_cookies" => set_cookies(&carried.headers, expected, wrong),
