@@ -3,6 +3,7 @@
 
 use crate::answer::Reason;
 use crate::backend::InFlight;
+use crate::context::Context;
 use crate::filters::audit::Passed;
 use crate::filters::queues::Place;
 use crate::lookup::Params;
@@ -90,6 +91,8 @@ pub struct Notes {
     pub retry: Option<Arc<RetryPolicy>>,
     /// Copies of the request for others, whose answers nobody waits for.
     pub mirrors: Vec<Mirror>,
+    /// What filters leave for later ones under names that routes choose.
+    pub context: Context,
     /// Whether the request leaves a line in the access log.
     pub access_log: LogChoice,
     /// Set by a response filter: forget this response and route the changed request again.

@@ -9,13 +9,14 @@ mod answer;
 mod args;
 mod backend;
 mod body;
+mod context;
 mod engine;
 mod exchange;
 mod fetch;
 pub mod filters;
 mod forward;
-mod grpc;
 mod gauges;
+mod grpc;
 mod headers;
 mod lasting;
 pub mod lookup;
@@ -31,13 +32,14 @@ mod settings;
 mod sources;
 mod support;
 mod table;
-mod upload;
 mod tending;
+mod upload;
 mod workers;
 
 pub use answer::{Cause, Reason, answer};
 pub use args::Args;
 pub use backend::{Endpoint, EndpointWishes, HealthChange, HealthCheck, Service, Services};
+pub use context::{CONTEXT_BYTES_MAX, CONTEXT_VALUES_MAX, Context};
 pub use engine::{CALLER, Gateway, Plane};
 pub use exchange::{
     Arrival, Claims, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen,

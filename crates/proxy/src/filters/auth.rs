@@ -6,6 +6,7 @@ use super::values::value;
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Later, Step, plain};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
+use crate::context::Context;
 use crate::exchange::Exchange;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +23,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
     docs: "Lets requests through that bring a name and a password of this file (RFC 7617); answers others with \
            401 and a challenge for the realm. Passwords in the file may be hashed by bcrypt (`$2a$`, `$2b$`, \
            `$2x$`, `$2y$`), MD5 (`$apr1$`, `$1$`) or SHA-1 (`{SHA}`). A changed file counts within a second. \
-           Passwords are checked beside the traffic, 64 at a time; when more are waiting, the answer is 503.",
+           Passwords are checked beside the traffic, 64 at a time; when more are waiting, the answer is 503. The name can be handed on \
+           by `setContextRequestHeader(\"X-User\", \"auth-user\")`.",
     example: Example {
         filters: r#"basicAuth("users.htpasswd", "Back office")"#,
         request: "GET /\nauthorization: Basic bm9ib2R5Ondyb25n",
@@ -54,7 +56,7 @@ impl Filter for BasicAuth {
         let credentials = exchange.headers.get(AUTHORIZATION).and_then(|value| credentials(value.as_bytes()));
         let Some((name, password)) = credentials else { return deny(exchange, &self.challenge) };
         match Passwords::ask(&self.passwords, &name, &password, exchange.clock.now()) {
-            Answer::Right => Step::Next,
+            Answer::Right => admit(exchange, &name),
             Answer::Wrong => deny(exchange, &self.challenge),
             Answer::Busy => busy(exchange),
             Answer::Checking(check) => {
@@ -62,13 +64,23 @@ impl Filter for BasicAuth {
                 let later: Later = Box::pin(async move {
                     let right = check.await.unwrap_or(false);
                     let decide: Box<dyn FnOnce(&mut Exchange) -> Step + Send> =
-                        Box::new(move |exchange| if right { Step::Next } else { deny(exchange, &challenge) });
+                        Box::new(
+                            move |exchange| {
+                                if right { admit(exchange, &name) } else { deny(exchange, &challenge) }
+                            },
+                        );
                     decide
                 });
                 Step::Wait(later)
             }
         }
     }
+}
+
+/// Lets the request through; filters behind know who sent it.
+fn admit(exchange: &mut Exchange, name: &[u8]) -> Step {
+    exchange.notes.context.set(Context::USER, &String::from_utf8_lossy(name));
+    Step::Next
 }
 
 /// Name and password of RFC 7617 section 2: base64 of both, parted by the first colon.

@@ -6,15 +6,17 @@ pub(crate) mod audit;
 mod auth;
 mod backends;
 mod chain;
+mod charsets;
 mod coding;
 mod compress;
 mod content;
 mod cookies;
 mod delays;
+mod edit;
 mod egress;
 mod endpoints;
-mod edit;
 mod form;
+mod header_values;
 mod headers;
 mod htpasswd;
 mod identity;
@@ -56,6 +58,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Redirects", filters: redirects::FILTERS },
     Family { title: "Headers", filters: headers::FILTERS },
     Family { title: "Headers with a meaning", filters: identity::FILTERS },
+    Family { title: "Header values from elsewhere", filters: header_values::FILTERS },
     Family { title: "Cookies", filters: cookies::FILTERS },
     Family { title: "Path and query", filters: targets::FILTERS },
     Family { title: "Rate limits", filters: limits::FILTERS },

@@ -106,6 +106,10 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
         .map(|host| host.parse().unwrap());
     let forwarded_before = texts(&exchange.headers, "x-forwarded-for").join(", ");
 
+    for (name, value) in entries(&request["context"]) {
+        assert!(exchange.notes.context.set(name, value.as_str().unwrap()));
+    }
+
     let told = &case["backend_response"];
     let shunt = case["backend"] == "shunt";
     let plain = coding::content(told);

@@ -110,11 +110,15 @@ async fn a_name_and_its_password_open_a_route() {
     let stage = Stage::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").unwrap();
-    let chain = stage.chain(&format!("basicAuth({:?})", file.path().to_str().unwrap())).unwrap();
+    let user = r#"setContextResponseHeader("X-User", "auth-user")"#;
+    let filters = format!("{user} -> basicAuth({:?})", file.path().to_str().unwrap());
+    let chain = stage.chain(&filters).unwrap();
     let ask = async |authorization: &str| {
         let mut exchange = get(&stage);
         exchange.headers.insert("authorization", authorization.parse().unwrap());
         let carried = stage.carry(&chain, &mut exchange, hello).await;
+        let user = carried.headers.get("x-user").map(|user| user.to_str().unwrap().to_owned());
+        assert_eq!(user.as_deref(), (carried.status == 200).then_some("ann"));
         (carried.status.as_u16(), exchange.notes.reason.map(|reason| reason.cause.0))
     };
     // ann:secret, twice: once checked, once known; then ann:wrong and bob:secret.
