@@ -272,6 +272,7 @@ impl Gateway {
             .map(|client| Switch { client, backend: None });
         let mut headers = head.headers;
         let grpc = wire::is_grpc(&headers);
+        headers::strip_named(&mut headers);
         let named = match (&peer.edge, head.uri.authority()) {
             // On the listener of a declared call the host is the service that is called.
             (Some(edge), _) => HeaderValue::try_from(&edge.callee).ok(),

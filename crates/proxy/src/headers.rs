@@ -19,6 +19,31 @@ static ABOUT_ONE_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
     TE,
 ];
+/// What `Connection` may name without taking it away: marks of the connection, and fields that are not the
+/// client's to take off (RFC 9110 section 7.6.1).
+const NEVER_NAMED: [&str; 7] =
+    ["close", "keep-alive", "upgrade", "te", "host", "content-length", "transfer-encoding"];
+
+/// Removes what a client's `Connection` names, and the names. That ends where the request comes in: later it
+/// would take off what is added on the way, such as who calls.
+pub(crate) fn strip_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let is_mark = |token: &str| NEVER_NAMED.iter().any(|mark| token.eq_ignore_ascii_case(mark));
+    if tokens(headers, &CONNECTION).all(is_mark) {
+        return;
+    }
+    let (marks, names): (Vec<String>, Vec<String>) =
+        tokens(headers, &CONNECTION).map(str::to_owned).partition(|token| is_mark(token));
+    for name in names {
+        headers.remove(name.as_str());
+    }
+    match HeaderValue::try_from(marks.join(", ")) {
+        Ok(marks) if !marks.is_empty() => headers.insert(CONNECTION, marks),
+        _ => headers.remove(CONNECTION),
+    };
+}
 
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -38,7 +63,10 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> =
             tokens(headers, &CONNECTION).filter(usual).filter_map(|name| name.parse().ok()).collect();
         for name in named {
-            headers.remove(name);
+            // Whoever sends TE names it so (RFC 9110 section 10.1.4); what may stay of it is below.
+            if name != TE {
+                headers.remove(name);
+            }
         }
     }
     for (name, _) in ABOUT_ONE_HOP.iter().zip(there).filter(|(_, there)| *there) {
@@ -145,6 +173,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Mine"),
+            ("connection", "TE"),
             ("x-mine", "1"),
             ("keep-alive", "5"),
             ("te", "trailers"),
@@ -182,5 +211,25 @@ mod tests {
         let asked = HeaderValue::from_static("irc/6.9, websocket");
         assert!(is_among(&HeaderValue::from_static("WebSocket"), &asked));
         assert!(!is_among(&HeaderValue::from_static("irc"), &asked));
+    fn names_end_where_they_come_in_and_marks_stay() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "Upgrade, X-Mine, Host"),
+            ("connection", "not a name, authorization,"),
+            ("host", "h"),
+            ("x-mine", "1"),
+            ("authorization", "Basic x"),
+            ("x-stays", "1"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        strip_named(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "host", "x-stays"]);
+        assert_eq!(headers[CONNECTION], "Upgrade, Host");
+        let before = headers.clone();
+        strip_named(&mut headers);
+        assert_eq!(headers, before);
     }
 }

@@ -23,6 +23,16 @@ async fn on_an_edge_the_host_is_the_callee_and_the_caller_is_named() {
 }
 
 #[tokio::test]
+async fn a_caller_can_not_have_its_name_taken_off_on_the_way() {
+    let backend = Backend::echo().await;
+    let edge = Edge { caller: "checkout".to_owned(), callee: "cart".to_owned() };
+    let setup = Setup { edge: Some(edge), ..Setup::default() };
+    let world = World::with(setup, &format!(r#"cart: * -> "{}""#, backend.url())).await;
+    world.ask("GET /\nConnection: close, Tombolo-Caller").await;
+    assert_eq!(backend.first().await.header("tombolo-caller"), Some("checkout"));
+}
+
+#[tokio::test]
 async fn from_outside_nobody_can_claim_to_be_a_service() {
     let backend = Backend::echo().await;
     let world = World::new(&format!(r#"r: * -> "{}""#, backend.url())).await;

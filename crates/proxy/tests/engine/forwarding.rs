@@ -70,6 +70,27 @@ async fn headers_about_one_connection_end_there_both_ways() {
 }
 
 #[tokio::test]
+async fn a_client_can_not_take_off_what_is_added_on_the_way() {
+    let backend = Backend::echo().await;
+    let forwarded = net::ForwardedHeaders {
+        forwarded_for: net::ForwardedFor::Append,
+        ..net::ForwardedHeaders::default()
+    };
+    let settings = Settings { forwarded: Some(forwarded), ..Settings::default() };
+    let routes = format!(r#"r: * -> setRequestHeader("X-User", "known") -> "{}""#, backend.url());
+    let world = World::with(Setup { settings, ..Setup::default() }, &routes).await;
+    world
+        .ask("GET /\nConnection: X-User, X-Forwarded-For, traceparent, X-Mine, TE\nX-Mine: 1\nX-User: me\nTE: trailers")
+        .await;
+    let seen = backend.first().await;
+    assert_eq!((seen.header("x-user"), seen.header("x-mine")), (Some("known"), None));
+    assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
+    // RFC 9110 10.1.4: whoever sends TE must name it so.
+    assert_eq!(seen.header("te"), Some("trailers"));
+    assert!(seen.header("traceparent").is_some() && seen.header("connection").is_none());
+}
+
+#[tokio::test]
 async fn answers_without_a_body_leave_the_connection_usable() {
     let backend = Backend::start(|seen| match (seen.method.as_str(), seen.target.as_str()) {
         ("HEAD", _) => Reply::status(200).headless().header("Content-Length", "5000"),
