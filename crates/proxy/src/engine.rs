@@ -8,6 +8,7 @@ use crate::exchange::{Arrival, Exchange, Notes, Switch};
 use crate::filters::Outcome;
 use crate::grpc;
 use crate::headers;
+use crate::host;
 use crate::lookup::Params;
 use crate::question::Question;
 use crate::table::{Route, Table, Target};
@@ -280,7 +281,10 @@ impl Gateway {
             (None, Some(authority)) => HeaderValue::try_from(authority.as_str()).ok(),
             (None, None) => None,
         };
-        if let Some(named) = named {
+        // Two of them stay two, whatever else names the host: `check` refuses them.
+        if let Some(named) = named
+            && headers.get_all(HOST).iter().nth(1).is_none()
+        {
             headers.insert(HOST, named);
         }
         let host = headers.get(HOST).cloned();
@@ -407,11 +411,25 @@ impl Gateway {
             let reason = Reason::of(Cause::DENIED).because("CONNECT is not served");
             return Some(self.refuse(exchange, StatusCode::METHOD_NOT_ALLOWED, reason));
         }
-        // RFC 9112 section 3.2 (RFC 9113 section 8.3.1 has an authority in its place): exactly one Host, or
-        // two parties may read the request differently.
-        let hosts = exchange.headers.get_all(HOST).iter().count();
-        if hosts > 1 || (hosts == 0 && exchange.arrival.version >= http::Version::HTTP_11) {
-            let reason = Reason::of(Cause::BAD_REQUEST).because("the request must have one Host header");
+        // RFC 9112 section 3.2 (RFC 9113 section 8.3.1 has an authority in its place): exactly one Host that
+        // is one, or two parties may read the request differently.
+        let mut hosts = exchange.headers.get_all(HOST).iter();
+        let wrong = match (hosts.next(), hosts.next()) {
+            (None, _) if exchange.arrival.version >= http::Version::HTTP_11 => {
+                Some("the request must have one Host header")
+            }
+            (_, Some(_)) => Some("the request must have one Host header"),
+            (Some(host), None) if !host::is_valid(host.as_bytes()) => {
+                Some("the request's Host is no host with or without a port")
+            }
+            // RFC 9112 section 3.2.4.
+            _ if exchange.uri.path() == "*" && exchange.method != Method::OPTIONS => {
+                Some("the target * is for OPTIONS alone")
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let reason = Reason::of(Cause::BAD_REQUEST).because(wrong);
             return Some(self.refuse(exchange, StatusCode::BAD_REQUEST, reason));
         }
         if exchange.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > self.plane.settings.uri_bytes)

@@ -211,6 +211,9 @@ mod tests {
         let asked = HeaderValue::from_static("irc/6.9, websocket");
         assert!(is_among(&HeaderValue::from_static("WebSocket"), &asked));
         assert!(!is_among(&HeaderValue::from_static("irc"), &asked));
+    }
+
+    #[test]
     fn names_end_where_they_come_in_and_marks_stay() {
         let mut headers = HeaderMap::new();
         for (name, value) in [

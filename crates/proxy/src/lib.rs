@@ -18,6 +18,7 @@ mod forward;
 mod gauges;
 mod grpc;
 mod headers;
+mod host;
 mod lasting;
 pub mod lookup;
 mod mirrors;

@@ -212,6 +212,11 @@ async fn odd_targets_are_served_or_refused_but_never_misread() {
     // RFC 9112 3.2: an HTTP/1.1 request has one Host.
     assert_eq!(ask("GET / HTTP/1.1\r\n\r\n").await, 400);
     assert_eq!(ask("GET / HTTP/1.1\r\nHost: shop.example\r\nHost: else\r\n\r\n").await, 400);
+    assert_eq!(ask("GET http://shop.example/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await, 400);
+    // And this is a host.
+    assert_eq!(ask("GET / HTTP/1.1\r\nHost: shop.example, else\r\n\r\n").await, 400);
+    assert_eq!(ask("GET http://me:secret@shop.example/ HTTP/1.1\r\nHost: shop.example\r\n\r\n").await, 400);
+    assert_eq!(ask("GET * HTTP/1.1\r\nHost: shop.example\r\n\r\n").await, 400);
     assert_eq!(ask("GE T / HTTP/1.1\r\nHost: h\r\n\r\n").await, 400);
     assert_eq!(backend.requests(), 3, "nothing that was refused went on");
 }
