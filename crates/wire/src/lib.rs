@@ -4,6 +4,7 @@
 
 mod body;
 mod client;
+mod gaps;
 mod h1;
 mod handler;
 mod linger;

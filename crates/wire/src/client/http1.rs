@@ -1,6 +1,6 @@
 //! HTTP/1.1 to an upstream, by hyper: one request at a time.
 
-use crate::{Body, OnUpgrade, Request, Response, Upgraded};
+use crate::{Body, OnUpgrade, Request, Response, Upgraded, gaps};
 use base::{Blame, Fault, Kind, Retry};
 use http::StatusCode;
 use hyper::client::conn::http1;
@@ -44,6 +44,11 @@ impl Sender {
     pub(super) async fn send(&mut self, request: Request) -> Result<Response, (Fault, Option<Box<Request>>)> {
         match self.0.try_send_request(request).await {
             Ok(mut response) => {
+                if let Some(why) = gaps::fault(response.headers()) {
+                    let fault =
+                        Fault::new(Kind::Invalid, format!("the upstream's answer is not HTTP: {why}"));
+                    return Err((fault.blame(Blame::Neighbour).retry(Retry::IfIdempotent), None));
+                }
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let switching = hyper::upgrade::on(&mut response);
                     response.extensions_mut().insert(OnUpgrade::new(async move {

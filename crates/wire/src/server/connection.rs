@@ -2,6 +2,7 @@
 
 use super::life::{self, Activity};
 use super::{Drain, Limits};
+use crate::gaps;
 use crate::handler::{Handler, Peer, WriteWithin};
 use crate::linger::{Linger, Rest};
 use crate::upgrade::{Lease, Lent};
@@ -87,6 +88,9 @@ pub(super) async fn serve(
         let busy = activity.begin();
         let (handler, peer, patience, afterwards) = (&handler, &peer, &patience, &afterwards);
         async move {
+            if let Some(refusal) = gaps::refusal(&request) {
+                return Ok(refusal);
+            }
             let mut response = handler.handle(request, peer).await;
             if let Some(WriteWithin(wait)) = response.extensions_mut().remove() {
                 patience.until(wait);
