@@ -7,14 +7,18 @@ mod generated;
 mod http2;
 mod message;
 mod raw;
+mod recorder;
 mod reply;
+mod strict;
 
 pub use backend::{Backend, Deaf, Seen};
 pub use conformance::{Differences, conformance};
 pub use generated::check_generated;
 pub use http2::{After, Call, H2Backend, H2Client, H2Request};
 pub use raw::{Answer, Client};
+pub use recorder::Recorder;
 pub use reply::Reply;
+pub use strict::{Conversation, Message, Rest};
 
 use std::time::Duration;
 

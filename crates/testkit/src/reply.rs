@@ -11,6 +11,8 @@ pub struct Reply {
     pub(crate) before: Option<Duration>,
     pub(crate) after: After,
     cut: Option<usize>,
+    /// Bytes that follow the answer after a pause.
+    later: Option<(Duration, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +59,7 @@ impl Reply {
             before: None,
             after: After::Keep,
             cut: None,
+            later: None,
         }
     }
 
@@ -127,6 +130,12 @@ impl Reply {
         self
     }
 
+    /// And these bytes after a pause, as if they belonged to it.
+    pub fn later(mut self, pause: Duration, bytes: impl Into<Vec<u8>>) -> Self {
+        self.later = Some((pause, bytes.into()));
+        self
+    }
+
     /// Then the connection is closed, without having been announced.
     pub fn then_close(mut self) -> Self {
         self.after = After::Close;
@@ -191,6 +200,9 @@ impl Reply {
                 }
                 push(&mut pieces, format!("0\r\n{}\r\n", lines(trailers)).into_bytes());
             }
+        }
+        if let Some((pause, bytes)) = &self.later {
+            pieces.extend([Piece::Pause(*pause), Piece::Bytes(bytes.clone())]);
         }
         pieces
     }

@@ -16,7 +16,10 @@ use wire::{Drainer, Edge, Http1, Limits, ServerTls};
 /// What differs from world to world.
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
+    /// Bounds on clients; who frames HTTP/1.1 is `engine`'s to say.
     pub(crate) limits: Limits,
+    /// Who frames HTTP/1.1, on both sides.
+    pub(crate) engine: Http1,
     pub(crate) workers: usize,
     pub(crate) services: Vec<&'static str>,
     pub(crate) edge: Option<Edge>,
@@ -32,6 +35,7 @@ impl Default for Setup {
         Self {
             settings: Settings::default(),
             limits: Limits::default(),
+            engine: engine(),
             workers: 1,
             services: Vec::new(),
             edge: None,
@@ -94,9 +98,8 @@ impl World {
     }
 
     pub(crate) async fn with(mut setup: Setup, routes: &str) -> Self {
-        let engine = engine();
-        setup.limits.http1 = engine;
-        setup.settings.dialer.http1 = engine;
+        setup.limits.http1 = setup.engine;
+        setup.settings.dialer.http1 = setup.engine;
         let (still, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_700_000_000)));
         let clock = if setup.by_hand { still } else { Clock::system() };
         let workers = Workers::start(setup.workers).unwrap();
