@@ -13,10 +13,10 @@ use crate::upload::{self, AnswerWait, Turn};
 use base::{Blame, Fault, Kind, Moment, Retry};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{EXPECT, HOST, HeaderValue, RETRY_AFTER, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Body, Connection, Ending, OnUpgrade, Request, Response, Scheme};
+use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme};
 
 /// Pause before a repetition: short, since somebody waits, and jittered, since others repeat as well.
 const PAUSE: rules::Backoff =
@@ -287,7 +287,8 @@ impl Gateway {
         let in_flight = InFlight::begin(endpoint);
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
-        let mut request = None;
+        let changes = changes(exchange, endpoint, upgrade.as_ref());
+        let mut body = None;
         for stale in 0..=STALE_MAX {
             let connected =
                 self.connect(endpoint, wait.soonest(), stale < STALE_MAX, upgrade.is_some()).await;
@@ -295,14 +296,19 @@ impl Gateway {
                 Ok(connection) => connection,
                 Err(fault) => {
                     // Nothing was sent: another endpoint may still have a body that can be sent only once.
-                    replay.put_back(request);
+                    replay.put_back(body);
                     return Err(connect_failure(fault, deadline));
                 }
             };
-            let sent = request
-                .take()
-                .unwrap_or_else(|| self.outgoing(exchange, endpoint, replay.take(), upgrade.as_ref()));
-            let error = match wait.send(&mut connection, sent).await {
+            let sent = body.take().unwrap_or_else(|| replay.take());
+            let head = Outgoing {
+                method: &exchange.method,
+                target: &exchange.uri,
+                headers: &exchange.headers,
+                ends_here: headers::ends_here,
+                changes: &changes,
+            };
+            let error = match wait.send(&mut connection, &head, sent).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switched(exchange, response, upgrade.as_ref(), in_flight).map_err(send_failure);
                 }
@@ -318,41 +324,15 @@ impl Gateway {
                 && harmless
                 && stale < STALE_MAX
                 && error.fault.kind == Kind::Unavailable;
-            let unsent = error.request.map(|request| *request);
-            if again && (unsent.is_some() || replay.is_whole()) {
-                request = unsent;
+            if again && (error.body.is_some() || replay.is_whole()) {
+                body = error.body;
                 continue;
             }
             // Another endpoint may still have what nobody has seen.
-            replay.put_back(unsent);
+            replay.put_back(error.body);
             return Err(send_failure(error.fault));
         }
         Err(send_failure(Fault::new(Kind::Unavailable, "the backend closes every connection")))
-    }
-
-    fn outgoing(
-        &self,
-        exchange: &Exchange,
-        endpoint: &Endpoint,
-        body: Body,
-        upgrade: Option<&HeaderValue>,
-    ) -> Request {
-        let mut request = Request::new(body);
-        *request.method_mut() = exchange.method.clone();
-        *request.uri_mut() = exchange.uri.clone();
-        let mut headers = exchange.headers.clone();
-        headers::strip_hop_by_hop(&mut headers);
-        // We have read the body's beginning ourselves by now, or will when the backend wants it.
-        headers.remove(EXPECT);
-        let host = exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host);
-        headers.insert(HOST, host.clone());
-        exchange.trace.inject(&mut headers);
-        headers::announce_body(request.body(), &mut headers);
-        if let Some(protocols) = upgrade {
-            headers::announce_upgrade(protocols.clone(), &mut headers);
-        }
-        *request.headers_mut() = headers;
-        request
     }
 
     /// A response on its way back: when its body has passed, the connection is free again.
@@ -380,6 +360,26 @@ impl Gateway {
         headers::strip_hop_by_hop(response.headers_mut());
         response
     }
+}
+
+/// What differs between the fields of a request as its filters left them and those that the backend gets.
+fn changes(
+    exchange: &Exchange,
+    endpoint: &Endpoint,
+    upgrade: Option<&HeaderValue>,
+) -> Vec<(HeaderName, Option<HeaderValue>)> {
+    let host = exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host);
+    let mut changes = Vec::with_capacity(4);
+    changes.push((HOST, Some(host.clone())));
+    exchange.trace.changes(&exchange.headers, &mut changes);
+    if headers::wants_trailers(&exchange.headers) {
+        changes.push((TE, Some(HeaderValue::from_static("trailers"))));
+    }
+    if let Some(protocols) = upgrade {
+        changes.push((CONNECTION, Some(HeaderValue::from_static("upgrade"))));
+        changes.push((UPGRADE, Some(protocols.clone())));
+    }
+    changes
 }
 
 /// A backend's answer 101 on its way to the client, if it changes to a protocol that it was asked for.
@@ -464,9 +464,9 @@ impl Replay {
     }
 
     /// Takes back the body of a request of which nothing was sent.
-    fn put_back(&mut self, request: Option<Request>) {
-        if let (Replay::Once(body, _), Some(request)) = (self, request) {
-            *body = Some(request.into_body());
+    fn put_back(&mut self, unsent: Option<Body>) {
+        if let (Replay::Once(body, _), Some(unsent)) = (self, unsent) {
+            *body = Some(unsent);
         }
     }
 

@@ -2,7 +2,7 @@
 //! message, and those that say how long the message is.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, StatusCode};
@@ -45,6 +45,17 @@ pub(crate) fn strip_named(headers: &mut HeaderMap) {
     };
 }
 
+/// Whether a request's field goes no further: it is about one hop, or it was for us (we have read the body's
+/// beginning ourselves by now, or will when the backend wants it).
+pub(crate) fn ends_here(name: &HeaderName) -> bool {
+    *name == EXPECT || ABOUT_ONE_HOP.contains(name)
+}
+
+/// The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
+pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+}
+
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // One pass over the names that are there: a look-up for each of the others would cost as much.
@@ -55,9 +66,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
     }
     let [connection, .., te] = there;
-    // The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
-    let trailers =
-        te && headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let trailers = te && wants_trailers(headers);
     if connection {
         let usual = |token: &&str| !["keep-alive", "close"].iter().any(|it| token.eq_ignore_ascii_case(it));
         let named: Vec<HeaderName> =
@@ -147,21 +156,6 @@ pub(crate) fn settle_length(method: &Method, response: &mut Response) {
 fn plain_number(text: &[u8]) -> Option<u64> {
     let plain = text == b"0" || text.first().is_some_and(|first| (b'1'..=b'9').contains(first));
     if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
-}
-
-/// Makes what a request says of its body true: its length, or that it comes in chunks. hyper would leave out
-/// a body of unknown length for GET, and trusts a length that is written.
-pub(crate) fn announce_body(body: &Body, headers: &mut HeaderMap) {
-    match body.exact_len() {
-        Some(0) if !headers.contains_key(CONTENT_LENGTH) => {}
-        Some(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        None => {
-            headers.remove(CONTENT_LENGTH);
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
 }
 
 #[cfg(test)]

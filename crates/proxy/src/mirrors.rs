@@ -27,7 +27,6 @@ impl Gateway {
             let mut headers = exchange.headers.clone();
             headers::strip_hop_by_hop(&mut headers);
             headers.remove(EXPECT);
-            headers::announce_body(&copy, &mut headers);
             let mut request = Request::new(copy);
             *request.method_mut() = exchange.method.clone();
             let gateway = self.clone();
@@ -69,20 +68,17 @@ impl Gateway {
         let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
         let in_flight = InFlight::begin(&endpoint);
         let (head, body) = request.into_parts();
-        let mut again = (body.is_empty() && head.method.is_idempotent()).then(|| head.clone());
-        let mut request = Some(Request::from_parts(head, body));
+        let repeatable = body.is_empty() && head.method.is_idempotent();
+        let mut body = Some(body);
         // The second time on a new connection: an idle one may have been closed as we sent.
         for idle_ones in [true, false] {
             let Ok(mut connection) = self.connect(&endpoint, by, idle_ones, false).await else { return };
-            let Some(sent) = request.take() else { return };
-            match connection.send(sent, by).await {
+            let Some(sent) = body.take() else { return };
+            match connection.send_head(&(&head).into(), sent, by).await {
                 Ok(response) => {
                     return drain(self.returned(response, connection, in_flight, Some(by))).await;
                 }
-                Err(error) if error.reused => {
-                    let anew = again.take().map(|head| Request::from_parts(head, Body::empty()));
-                    request = error.request.map(|request| *request).or(anew);
-                }
+                Err(error) if error.reused => body = error.body.or(repeatable.then(Body::empty)),
                 Err(_) => return,
             }
         }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
-use wire::{Body, Connection, Request, Response, SendError};
+use wire::{Body, Connection, Outgoing, Response, SendError};
 
 /// Longer than anything lasts: whose turn it is sets the bound then.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -39,13 +39,14 @@ impl AnswerWait<'_> {
     pub(crate) async fn send(
         &self,
         connection: &mut Connection,
-        request: Request,
+        head: &Outgoing<'_>,
+        body: Body,
     ) -> Result<Response, SendError> {
-        let Some(turn) = self.turn else { return connection.send(request, self.soonest()).await };
-        let sending = connection.send(request, self.by.unwrap_or_else(|| Instant::now() + FOREVER));
+        let Some(turn) = self.turn else { return connection.send_head(head, body, self.soonest()).await };
+        let sending = connection.send_head(head, body, self.by.unwrap_or_else(|| Instant::now() + FOREVER));
         self.within(turn, sending).await.unwrap_or_else(|_| {
             let fault = Fault::new(Kind::Timeout, "the upstream did not answer in time");
-            Err(SendError { fault, request: None, reused: false, refused: false })
+            Err(SendError { fault, body: None, reused: false, refused: false })
         })
     }
 

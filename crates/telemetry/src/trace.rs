@@ -85,16 +85,17 @@ impl TraceContext {
         Self { span: SpanId::draw(chance), parent: Some(self.span), ..*self }
     }
 
-    /// Writes `traceparent`, and B3 in the form it is already in. A valid `tracestate` of the same trace
-    /// stays; any other is removed, as W3C Trace Context section 3.3 asks.
-    pub fn inject(&self, headers: &mut HeaderMap) {
+    /// What becomes of headers when this span goes on with them: `traceparent` is set, and B3 in the form that
+    /// is there. A valid `tracestate` of the same trace stays; any other is removed, as W3C Trace Context
+    /// section 3.3 asks.
+    pub fn changes(&self, headers: &HeaderMap, changes: &mut Vec<(HeaderName, Option<HeaderValue>)>) {
         let told = Told::by(headers);
+        changes.push((TRACEPARENT, Some(self.traceparent())));
         if told.state && !self.may_keep_state(headers) {
-            headers.remove(&TRACESTATE);
+            changes.push((TRACESTATE, None));
         }
-        headers.insert(TRACEPARENT, self.traceparent());
         if told.b3 {
-            b3::write(self, headers);
+            b3::changes(self, headers, changes);
         }
     }
 
@@ -163,7 +164,14 @@ mod tests {
     /// What these headers become on their way through.
     fn check(headers: &[(&'static str, &str)], expected: &Expect) {
         let mut headers = map(headers);
-        TraceContext::from_headers(&headers, &Chance::seeded(1)).inject(&mut headers);
+        let mut changes = Vec::new();
+        TraceContext::from_headers(&headers, &Chance::seeded(1)).changes(&headers, &mut changes);
+        for (name, value) in changes {
+            match value {
+                Some(value) => headers.insert(name, value),
+                None => headers.remove(name),
+            };
+        }
         let lines: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
         expected.assert_eq(&lines.concat());

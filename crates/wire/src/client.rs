@@ -9,7 +9,7 @@ mod origin;
 pub use origin::{Origin, Scheme};
 
 use crate::tls::Offer;
-use crate::{ClientTls, Http1, Request, Response, h1};
+use crate::{Body, ClientTls, Http1, Outgoing, Request, Response, h1};
 use base::{Blame, Fault, Kind, Retry};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -140,8 +140,8 @@ enum Engine {
 pub struct SendError {
     /// Why. `retry` says `Safe` when not a byte of the request was sent.
     pub fault: Fault,
-    /// The request as it was, when nothing of it was sent.
-    pub request: Option<Box<Request>>,
+    /// The request's body as it was, when nothing of the request was sent.
+    pub body: Option<Body>,
     /// Whether the connection had served a request before: its death may be an idle time-out that crossed
     /// our request, and says little about the upstream.
     pub reused: bool,
@@ -216,30 +216,42 @@ impl Connection {
     /// Sends a request and waits for the head of its response until `by`. The request's URI is its target as
     /// it shall stand on the wire (origin form), and the Host header is the caller's to set.
     pub async fn send(&mut self, request: Request, by: Instant) -> Result<Response, SendError> {
+        let (head, body) = request.into_parts();
+        self.send_head(&Outgoing::from(&head), body, by).await
+    }
+
+    /// The same, with a head that stays with the caller.
+    pub async fn send_head(
+        &mut self,
+        head: &Outgoing<'_>,
+        body: Body,
+        by: Instant,
+    ) -> Result<Response, SendError> {
         let reused = std::mem::replace(&mut self.used, true);
         let late = || {
             Fault::new(Kind::Timeout, "the upstream did not answer in time")
                 .blame(Blame::Neighbour)
                 .retry(Retry::IfIdempotent)
         };
-        let (fault, request, refused, reused) = match &mut self.engine {
-            Engine::Strict(sender) => match sender.send(request, by).await {
+        let unsent = |request: Option<Box<Request>>| request.map(|request| request.into_body());
+        let (fault, body, refused, reused) = match &mut self.engine {
+            Engine::Strict(sender) => match sender.send(head, body, by).await {
                 Ok(response) => return Ok(response),
-                Err((fault, request)) => (fault, request, false, reused),
+                Err((fault, body)) => (fault, body, false, reused),
             },
-            Engine::Hyper(sender) => match tokio::time::timeout_at(by, sender.send(request)).await {
+            Engine::Hyper(sender) => match tokio::time::timeout_at(by, sender.send(head.with(body))).await {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err((fault, request))) => (fault, request, false, reused),
+                Ok(Err((fault, request))) => (fault, unsent(request), false, reused),
                 Err(_) => (late(), None, false, reused),
             },
-            Engine::Http2(sender) => match tokio::time::timeout_at(by, sender.send(request)).await {
+            Engine::Http2(sender) => match tokio::time::timeout_at(by, sender.send(head.with(body))).await {
                 Ok(Ok(response)) => return Ok(response),
                 // That one request ended early says nothing about the connection's age.
-                Ok(Err(error)) => (error.fault, error.request, error.refused, reused && error.broken),
+                Ok(Err(error)) => (error.fault, unsent(error.request), error.refused, reused && error.broken),
                 Err(_) => (late(), None, false, reused),
             },
         };
-        Err(SendError { fault, request, reused, refused })
+        Err(SendError { fault, body, reused, refused })
     }
 }
 

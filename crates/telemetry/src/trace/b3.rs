@@ -16,27 +16,24 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Incoming> {
     text(headers, &SINGLE).and_then(parse_single).or_else(|| read_multi(headers))
 }
 
-/// Writes B3 into headers that carry it already.
-pub(super) fn write(context: &TraceContext, headers: &mut HeaderMap) {
-    let (single, multi) = (headers.contains_key(&SINGLE), headers.contains_key(&TRACE));
-    if !single && !multi {
-        return;
-    }
+/// What becomes of headers that carry B3 already.
+pub(super) fn changes(
+    context: &TraceContext,
+    headers: &HeaderMap,
+    changes: &mut Vec<(HeaderName, Option<HeaderValue>)>,
+) {
     let TraceContext { trace, span, parent, sampled } = context;
     let sampled = u8::from(*sampled);
-    let value = |text: String| HeaderValue::try_from(text).expect("hex digits and dashes");
-    if single {
+    let value = |text: String| Some(HeaderValue::try_from(text).expect("hex digits and dashes"));
+    if headers.contains_key(&SINGLE) {
         let parent = parent.map(|parent| format!("-{parent}")).unwrap_or_default();
-        headers.insert(SINGLE, value(format!("{trace}-{span}-{sampled}{parent}")));
+        changes.push((SINGLE, value(format!("{trace}-{span}-{sampled}{parent}"))));
     }
-    if multi {
-        headers.insert(TRACE, value(trace.to_string()));
-        headers.insert(SPAN, value(span.to_string()));
-        headers.insert(SAMPLED, value(sampled.to_string()));
-        match parent {
-            Some(parent) => headers.insert(PARENT, value(parent.to_string())),
-            None => headers.remove(PARENT),
-        };
+    if headers.contains_key(&TRACE) {
+        changes.push((TRACE, value(trace.to_string())));
+        changes.push((SPAN, value(span.to_string())));
+        changes.push((SAMPLED, value(sampled.to_string())));
+        changes.push((PARENT, parent.and_then(|parent| value(parent.to_string()))));
     }
 }
 

@@ -7,7 +7,7 @@ use super::head::{self, Length, ResponseHead};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
-use crate::{Body, OnUpgrade, Request, Response};
+use crate::{Body, OnUpgrade, Outgoing, Response};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -93,26 +93,26 @@ impl Sender {
         .await
     }
 
-    /// The response, or why there is none by `by`, and the request when nothing of it was sent.
+    /// The response, or why there is none by `by`, and the body when nothing of the request was sent.
     pub(crate) async fn send(
         &mut self,
-        request: Request,
+        head: &Outgoing<'_>,
+        body: Body,
         by: Instant,
-    ) -> Result<Response, (Fault, Option<Box<Request>>)> {
-        let (head, body) = request.into_parts();
+    ) -> Result<Response, (Fault, Option<Body>)> {
         let mut upload = Upload::new(body);
         {
             let mut io = lock(&self.io);
             io.writer.begin();
-            encode::request(&head, upload.length, io.writer.buffer());
+            encode::request(head, upload.length, io.writer.buffer());
         }
         self.timer.set(by);
         let (mut scanned, mut interim) = (0, 0);
         let answered =
-            poll_fn(|cx| self.poll_answer(cx, &mut upload, &head.method, &mut scanned, &mut interim)).await;
+            poll_fn(|cx| self.poll_answer(cx, &mut upload, head.method, &mut scanned, &mut interim)).await;
         let answer = match answered {
             Ok(answer) => answer,
-            Err(failure) => return Err(self.failed(failure, head, upload)),
+            Err(failure) => return Err(self.failed(failure, upload)),
         };
         let written = {
             let mut io = lock(&self.io);
@@ -183,22 +183,14 @@ impl Sender {
     }
 
     /// What to say of a failure; the connection is of no use any more.
-    fn failed(
-        &mut self,
-        failure: Failure,
-        head: http::request::Parts,
-        upload: Upload,
-    ) -> (Fault, Option<Box<Request>>) {
+    fn failed(&mut self, failure: Failure, upload: Upload) -> (Fault, Option<Body>) {
         let unsent = {
             let mut io = lock(&self.io);
             io.reading = Reading::Lost;
             io.writer.written() == 0 && (upload.passed == 0 || upload.kept.is_some())
         };
         let retry = if unsent { Retry::Safe } else { Retry::IfIdempotent };
-        let request = unsent.then(|| {
-            let body = upload.kept.map_or(upload.body, Body::full);
-            Box::new(Request::from_parts(head, body))
-        });
+        let body = unsent.then(|| upload.kept.map_or(upload.body, Body::full));
         let fault = match failure {
             Failure::Closed(error) => {
                 let fault =
@@ -220,7 +212,7 @@ impl Sender {
                 Fault::new(Kind::Timeout, "the upstream did not answer in time").blame(Blame::Neighbour)
             }
         };
-        (fault.retry(retry), request)
+        (fault.retry(retry), body)
     }
 }
 

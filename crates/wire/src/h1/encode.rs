@@ -1,8 +1,9 @@
 //! Heads as they are written. What says how long a body is follows from the body alone.
 
 use super::head::Length;
+use crate::Outgoing;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version, request, response};
+use http::{HeaderMap, StatusCode, Version, response};
 use hyper::ext::ReasonPhrase;
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -20,19 +21,27 @@ pub(super) enum Keep {
     Switch,
 }
 
-/// Writes the head of a request. Its URI is the target.
-pub(super) fn request(head: &request::Parts, length: Length, buffer: &mut Vec<u8>) {
+/// Writes the head of a request.
+pub(super) fn request(head: &Outgoing<'_>, length: Length, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(head.method.as_str().as_bytes());
     buffer.push(b' ');
-    match head.uri.path_and_query() {
+    match head.target.path_and_query() {
         Some(target) => buffer.extend_from_slice(target.as_str().as_bytes()),
         None => buffer.push(b'/'),
     }
     buffer.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(&head.headers, false, buffer);
+    let mut told_length = false;
+    for (name, value) in head.fields() {
+        if *name == CONTENT_LENGTH {
+            told_length = true;
+        } else if *name != TRANSFER_ENCODING {
+            field(name.as_str(), value.as_bytes(), buffer);
+        }
+    }
     match length {
-        // A method that has a meaning for its body says that there is none (RFC 9110 section 8.6).
-        Length::Known(0) if !head.headers.contains_key(CONTENT_LENGTH) => {}
+        // Where a body has a meaning, that there is none is said if it was said before
+        // (RFC 9110 section 8.6).
+        Length::Known(0) if !told_length => {}
         Length::Known(length) => content_length(length, buffer),
         Length::Chunked | Length::UntilClose => buffer.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
