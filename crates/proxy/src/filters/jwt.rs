@@ -65,7 +65,7 @@ pub(super) const FILTERS: &[FilterSpec] = &[
         name: "forwardTokenField",
         args: "header, field",
         docs: "Sets a header of the request to one claim of the token that a filter before has checked: a text as it \
-               is, anything else as JSON. `a.b` is the claim `b` within `a`; `claims.` before it may be written, as \
+               is, anything else as JSON, up to 8 KiB. `a.b` is the claim `b` within `a`; `claims.` before it may be written, as \
                Skipper needs it. The header that came in is removed in any case.",
         example: Example {
             filters: r#"forwardTokenField("X-User", "sub")"#,
@@ -230,7 +230,7 @@ impl Filter for ForwardField {
             let plain = self.field.strip_prefix("claims.");
             field(claims, &self.field).or_else(|| field(claims, plain?))
         });
-        if let Some(value) = found.and_then(|found| value(&text_of(found)).ok()) {
+        if let Some(value) = found.and_then(|found| forwarded(&text_of(found))) {
             exchange.headers.insert(&self.header, value);
         }
         Step::Next
@@ -259,6 +259,14 @@ fn text_of(claim: &Value) -> String {
     }
 }
 
+/// What a header carries of a token, if it can and may.
+fn forwarded(text: &str) -> Option<HeaderValue> {
+    if text.len() > FORWARDED_BYTES_MAX {
+        return None;
+    }
+    value(text).ok()
+}
+
 struct Forward {
     header: HeaderName,
     /// All if there are none.
@@ -275,10 +283,7 @@ impl Filter for Forward {
             .filter(|(name, _)| wanted(name))
             .map(|(name, claim)| (name.clone(), claim.clone()))
             .collect();
-        let text = Value::Object(told).to_string();
-        if text.len() <= FORWARDED_BYTES_MAX
-            && let Ok(value) = value(&text)
-        {
+        if let Some(value) = forwarded(&Value::Object(told).to_string()) {
             exchange.headers.insert(&self.header, value);
         }
         Step::Next

@@ -196,3 +196,19 @@ async fn when_no_endpoint_is_healthy_all_are_asked_and_a_probe_that_hangs_has_fa
         .await;
     tending.abort();
 }
+
+#[tokio::test]
+async fn only_so_many_probes_are_under_way_at_once() {
+    let backend = Backend::start(|_| Reply::nothing().then_stall()).await;
+    let endpoints: Vec<_> = (0..300).map(|number| format!("\"{}/{number}\"", backend.url())).collect();
+    let routes = format!(r#"r: * -> healthCheck("/up", "1m", "10s") -> <{}>"#, endpoints.join(", "));
+    let world = World::with(Setup { by_hand: true, ..Setup::default() }, &routes).await;
+    let (tending, _) = tend(&world);
+    passing(&world, "256 probes", || backend.requests() >= 256).await;
+    for _ in 0..20 {
+        world.hand.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(backend.requests(), 256);
+    tending.abort();
+}

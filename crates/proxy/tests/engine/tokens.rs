@@ -249,3 +249,31 @@ async fn keys_come_from_a_provider_or_a_file_as_well() {
     world.hand.advance(Duration::from_secs(2));
     assert_eq!([status(&second).await, status(&first).await], [200, 401]);
 }
+
+#[tokio::test]
+async fn claims_that_no_header_should_carry_are_left_out_and_a_flood_of_keys_is_none() {
+    let (signer, backend) = (Signer::new("k1"), Backend::echo().await);
+    let padded = |bytes: usize| json!({ "keys": [signer.jwk()], "pad": "x".repeat(bytes) }).to_string();
+    let (server, keys) = key_server(padded(300 << 10)).await;
+    let limits = wire::Limits { header_bytes: 1 << 20, ..wire::Limits::default() };
+    let world = World::with(
+        Setup { by_hand: true, limits, ..Setup::default() },
+        &format!(
+            r#"r: * -> jwtValidationKeys("{}/keys") -> forwardToken("X-Claims") -> forwardTokenField("X-User", "pad") -> "{}""#,
+            server.url(),
+            backend.url()
+        ),
+    )
+    .await;
+    let answer = ask(&world, &signer.sign(&json!({}))).await;
+    assert!(why(&answer).contains("more than 262144 bytes"), "{}", why(&answer));
+    *keys.lock().unwrap() = padded(200 << 10);
+    world.hand.advance(Duration::from_secs(10));
+    for pad in [8 << 10, 8000] {
+        assert_eq!(ask(&world, &signer.sign(&json!({ "pad": "x".repeat(pad) }))).await.status, 200);
+    }
+    let seen = backend.wait_for(2).await;
+    let length = |at: usize| ["x-claims", "x-user"].map(|name| seen[at].header(name).map(str::len));
+    assert_eq!(length(0), [None, Some(8 << 10)], "the whole is longer than its longest part");
+    assert_eq!(length(1), [Some(8010), Some(8000)]);
+}

@@ -302,3 +302,67 @@ fn a_filter_that_cannot_be_built_says_why_and_where() {
           = hint: it is written `retry(times[, conditions[, budget]])`"#]],
     );
 }
+
+#[test]
+fn numbers_and_texts_beyond_their_bounds_are_refused() {
+    let stage = Stage::new();
+    let mut told = String::new();
+    let long = format!("tracingSpanName(\"{}\")", "x".repeat(257));
+    for filters in [
+        r#"fifo(0, 1, "1s")"#,
+        r#"fifo(1, 10000001, "1s")"#,
+        r#"fifo(1, 1, "1us")"#,
+        r#"fifo(1, 1)"#,
+        r#"lifo(1, "1")"#,
+        r#"admissionControl("a", "on", "1s", 1, 1, 1, 1, 1)"#,
+        r#"admissionControl("a", "active", "1s", 101, 1, 1, 1, 1)"#,
+        r#"admissionControl("a", "active", "0s", 1, 1, 1, 1, 1)"#,
+        r#"admissionControl("a", "active", "1s", 1, 1, 0, 1, 1)"#,
+        r#"admissionControl("a", "active", "1s", 1, 1, 1, 1, 0)"#,
+        r#"healthCheck("healthz")"#,
+        r#"healthCheck("/", "50ms")"#,
+        r#"healthCheck("/", "1s", "2s")"#,
+        r#"healthCheck("/", "1s", "1s", 101)"#,
+        r#"endpointWeight("http://a", 0)"#,
+        r#"endpointCreated("a:80", 1)"#,
+        r#"endpointCreated("http://a", "yesterday")"#,
+        r#"tracingTagFromResponseIfStatus("a", "b", 500, 499)"#,
+        r#"tracingBaggageToTag("")"#,
+        long.as_str(),
+        r#"jwtValidationKeys("{}")"#,
+        r#"jwtValidationKeys("/nowhere/keys.json")"#,
+        r#"jwtValidation("login.example")"#,
+        r#"maskAccessLogQuery()"#,
+    ] {
+        let refusal = stage.chain(filters).err().unwrap_or_else(|| panic!("{filters} was built"));
+        let said = refusal.to_string().replace(&"x".repeat(257), "xxx");
+        told.push_str(said.lines().next().unwrap());
+        told.push('\n');
+    }
+    expect![[r#"
+        filter `fifo`: argument 1 (concurrency) must be a whole number of at least 1, not 0
+        filter `fifo`: argument 2 (queue size): 10000001 is more than 10000000
+        filter `fifo`: argument 3 (timeout): it is less than 1ms
+        filter `fifo`: argument 3 is missing: timeout
+        filter `lifo`: argument 2 (queue size) must be a number, not a string
+        filter `admissionControl`: argument 2 (mode): `on` is no mode, use active, inactive or logInactive
+        filter `admissionControl`: argument 4 (slots): 101 is more than 100
+        filter `admissionControl`: argument 3 (slot): it must be longer than nothing
+        filter `admissionControl`: argument 6 (success threshold): 0 is no share above 0 and up to 1
+        filter `admissionControl`: argument 8 (exponent): 0 is not above 0
+        filter `healthCheck`: argument 1 (path): `healthz` is no path, write it like /healthz
+        filter `healthCheck`: argument 2 (interval): it is not from 100ms to 1h
+        filter `healthCheck`: argument 3 (timeout): it is not from 1ms to the interval of 1s
+        filter `healthCheck`: argument 4 (unhealthy after): 101 is more than 100
+        filter `endpointWeight`: argument 2 (weight): 0 is not from 0.001 to 1000
+        filter `endpointCreated`: argument 1 (address): `a:80` is no backend address: it must begin with http://, https:// or h2c://
+        filter `endpointCreated`: argument 2 (time): `yesterday` is no time like 2026-01-31T12:00:00Z, nor a number
+        filter `tracingTagFromResponseIfStatus`: argument 4 (most status): 499 is less than 500
+        filter `tracingBaggageToTag`: argument 1 (item): it is empty
+        filter `tracingSpanName`: argument 1 (name): it has 257 bytes, not 1 to 256
+        filter `jwtValidationKeys`: argument 1 (jwks): it is no set of keys: `keys` is missing
+        filter `jwtValidationKeys`: argument 1 (jwks): keys `/nowhere/keys.json` can't be read: No such file or directory (os error 2)
+        filter `jwtValidation`: argument 1 (issuer): `login.example` is no backend address: it must begin with http://, https:// or h2c://
+        filter `maskAccessLogQuery`: argument 1 is missing: key
+    "#]].assert_eq(&told);
+}
