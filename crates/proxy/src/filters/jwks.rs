@@ -83,6 +83,8 @@ pub(super) enum Verdict {
     /// Its signature is right; these are its claims.
     Signed(Claims),
     Unfit(Unfit),
+    /// Its key is not known and asking for more failed; why is no caller's business.
+    NoKeys(String),
     /// Its key is not known yet: ask again when this has ended.
     After(watch::Receiver<()>),
 }
@@ -135,12 +137,10 @@ impl Keys {
         let keys = state.keys.clone();
         let Some(key) = choose(&keys, header.kid.as_deref()) else {
             let why = state.failure.clone();
-            return match self.refresh(&mut state, now).filter(|_| patient) {
-                Some(end) => Verdict::After(end),
-                None => Verdict::Unfit(Unfit(why.map_or_else(
-                    || "the token's key is not known".to_owned(),
-                    |why| format!("no keys: {why}"),
-                ))),
+            return match (self.refresh(&mut state, now).filter(|_| patient), why) {
+                (Some(end), _) => Verdict::After(end),
+                (None, Some(why)) => Verdict::NoKeys(why),
+                (None, None) => unfit("the token's key is not known"),
             };
         };
         let fresh = if matches!(self.source, Source::File(_)) { FILE_FRESH } else { FRESH };

@@ -24,7 +24,7 @@ pub(super) const FILTERS: &[FilterSpec] = &[
                (RFC 7517) at an http or https address; beyond Skipper, also in a file, or written here (it then \
                begins with `{`). An address is asked when the first token comes, again every hour, and when a token \
                names an unknown key, but not within five minutes of the last answer; keys that are known stay in \
-               force when it fails. The key says how it signs, not the token; shared secrets are no keys here. The \
+               force when it fails (the span's tag `jwks.error` says why). The key says how it signs, not the token; shared secrets are no keys here. The \
                claims are there for `forwardTokenField` and `forwardToken`, and `sub` is the user in the access log.",
         example: Example {
             filters: r#"jwtValidationKeys("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}")"#,
@@ -153,6 +153,10 @@ impl Check {
         let claims = match verdict {
             Verdict::Signed(claims) => claims,
             Verdict::Unfit(unfit) => return self.refuse(exchange, invalid(unfit.0)),
+            Verdict::NoKeys(why) => {
+                exchange.notes.tags.set("jwks.error", &why);
+                return self.refuse(exchange, invalid("its keys can't be fetched now".to_owned()));
+            }
             Verdict::After(_) => return self.refuse(exchange, invalid("its key did not come".to_owned())),
         };
         if let Err(why) = valid_at(&claims, exchange.clock.unix()) {

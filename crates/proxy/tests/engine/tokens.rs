@@ -212,7 +212,7 @@ async fn without_keys_nobody_comes_in_and_the_reason_says_so() {
     let signer = Signer::new("k1");
     let (server, _) = key_server("{}".to_owned()).await;
     for (url, expected) in [
-        (format!("http://{}/keys", Backend::refusing().await), "no keys: `http://"),
+        (format!("http://{}/keys", Backend::refusing().await), "/keys`: "),
         (format!("{}/keys", server.url()), "it is no set of keys: `keys` is missing"),
         (format!("{}/none", server.url()), "the answer is 404 Not Found"),
     ] {
@@ -220,7 +220,10 @@ async fn without_keys_nobody_comes_in_and_the_reason_says_so() {
             by_hand(&format!(r#"r: * -> jwtValidationKeys("{url}") -> status(200) -> <shunt>"#)).await;
         let answer = ask(&world, &signer.sign(&json!({}))).await;
         assert_eq!(answer.status, 401);
-        assert!(why(&answer).contains(expected), "{}", why(&answer));
+        assert!(why(&answer).contains("keys can't be fetched now"), "{}", why(&answer));
+        assert!(answer.headers.iter().all(|(_, value)| !value.contains("http://")), "no caller learns where");
+        let record = &world.records(1).await[0];
+        assert!(record["tags"]["jwks.error"].as_str().unwrap().contains(expected), "{record}");
     }
 }
 
@@ -266,7 +269,9 @@ async fn claims_that_no_header_should_carry_are_left_out_and_a_flood_of_keys_is_
     )
     .await;
     let answer = ask(&world, &signer.sign(&json!({}))).await;
-    assert!(why(&answer).contains("more than 262144 bytes"), "{}", why(&answer));
+    assert_eq!(answer.status, 401);
+    let record = &world.records(1).await[0];
+    assert!(record["tags"]["jwks.error"].as_str().unwrap().contains("more than 262144 bytes"), "{record}");
     *keys.lock().unwrap() = padded(200 << 10);
     world.hand.advance(Duration::from_secs(10));
     for pad in [8 << 10, 8000] {

@@ -115,7 +115,8 @@ impl House {
             ..Default::default()
         };
         let audit = world.audit_log()?;
-        let handles = Handles { audit: Some(audit.clone()), ..Handles::default() };
+        let handles =
+            Handles { audit: Some(audit.clone()), dialer: settings.dialer.clone(), ..Handles::default() };
         let gateway_plane = Plane::new(
             settings.clone(),
             world.builder(options, &plan.folder, None, handles.clone()),
