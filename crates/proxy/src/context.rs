@@ -1,5 +1,6 @@
 //! Values that filters leave by name for filters behind them, where a route chooses the name (Skipper's state
-//! bag, as `setContextRequestHeader` reads it). Facts without such a name are typed fields of the notes.
+//! bag, as `setContextRequestHeader` reads it). Facts whose meaning is fixed are typed fields of the notes, which
+//! `Notes::fact` gives under Skipper's names.
 
 /// Names that are kept at most.
 pub const CONTEXT_VALUES_MAX: usize = 64;
@@ -14,9 +15,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Who the caller is, once a filter has made sure (Skipper's name for it).
-    pub const USER: &str = "auth-user";
-
     /// Gives a name this value, in the place of the one it had. Answers whether it fitted.
     pub fn set(&mut self, name: &str, value: &str) -> bool {
         if let Some(at) = self.values.iter().position(|(known, _)| **known == *name) {

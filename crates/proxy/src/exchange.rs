@@ -123,6 +123,18 @@ pub struct Notes {
     pub(crate) places: Vec<Option<Place>>,
 }
 
+impl Notes {
+    /// What filters have left or found out, under the name that Skipper keeps it.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        match name {
+            "auth-user" if self.user.is_some() => self.user.as_deref(),
+            "auth-reject-reason" if self.reject_reason.is_some() => self.reject_reason,
+            "shedder:admission_control" if self.shed => Some("reject"),
+            _ => self.context.get(name),
+        }
+    }
+}
+
 /// The two ends of a connection that changes its protocol.
 pub(crate) struct Switch {
     /// The client's, usable when our answer 101 has passed.

@@ -6,7 +6,6 @@ use super::values::value;
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Later, Step, plain};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
-use crate::context::Context;
 use crate::exchange::Exchange;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,8 +22,9 @@ pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
     docs: "Lets requests through that bring a name and a password of this file (RFC 7617); answers others with \
            401 and a challenge for the realm. Passwords in the file may be hashed by bcrypt (`$2a$`, `$2b$`, \
            `$2x$`, `$2y$`), MD5 (`$apr1$`, `$1$`) or SHA-1 (`{SHA}`). A changed file counts within a second. \
-           Passwords are checked beside the traffic, 64 at a time; when more are waiting, the answer is 503. The name can be handed on \
-           by `setContextRequestHeader(\"X-User\", \"auth-user\")`.",
+           Passwords are checked beside the traffic, 64 at a time; when more are waiting, the answer is 503. The \
+           access log shows the name, which can be handed on by \
+           `setContextRequestHeader(\"X-User\", \"auth-user\")`.",
     example: Example {
         filters: r#"basicAuth("users.htpasswd", "Back office")"#,
         request: "GET /\nauthorization: Basic bm9ib2R5Ondyb25n",
@@ -79,7 +79,7 @@ impl Filter for BasicAuth {
 
 /// Lets the request through; filters behind know who sent it.
 fn admit(exchange: &mut Exchange, name: &[u8]) -> Step {
-    exchange.notes.context.set(Context::USER, &String::from_utf8_lossy(name));
+    exchange.notes.user = Some(String::from_utf8_lossy(name).into());
     Step::Next
 }
 

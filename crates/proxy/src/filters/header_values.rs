@@ -16,7 +16,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[
         name: "setContextRequestHeader",
         args: "header, name",
         docs: "Sets a header of the request to a value that an earlier filter has left under this name; without one \
-               nothing is set. `basicAuth` leaves `auth-user`.",
+               nothing is set. `basicAuth` and the filters of tokens leave `auth-user`, those that \
+               refuse a token `auth-reject-reason`.",
         example: Example {
             filters: r#"setContextRequestHeader("X-User", "auth-user")"#,
             request: "GET /\nx-user: nobody checked this",
@@ -106,7 +107,7 @@ impl FromContext {
         if self.on != on {
             return None;
         }
-        value(exchange.notes.context.get(&self.name)?).ok()
+        value(exchange.notes.fact(&self.name)?).ok()
     }
 }
 

@@ -4,7 +4,7 @@
 use super::values::Text;
 use super::{Built, Example, Filter, FilterSpec, On, Step, plain};
 use crate::args::Args;
-use crate::exchange::{Exchange, Notes};
+use crate::exchange::Exchange;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -103,7 +103,7 @@ pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
         name: "stateBagToTag",
         args: "key[, tag]",
-        docs: "Adds a tag with what an earlier filter found out: `auth-user` is who calls, `auth-reject-reason` \
+        docs: "Adds a tag with what an earlier filter found out or left by name: `auth-user` is who calls, `auth-reject-reason` \
                why a caller was refused, `shedder:admission_control` is `reject` when `admissionControl` refused or \
                would have refused. Without a name of its own the tag is named like the key.",
         example: Example {
@@ -207,20 +207,11 @@ struct FactToTag {
 
 impl Filter for FactToTag {
     fn request(&self, exchange: &mut Exchange) -> Step {
-        if let Some(value) = fact(&exchange.notes, &self.key).map(Cow::into_owned) {
-            exchange.notes.tags.set(&self.tag, &value);
+        let notes = &mut exchange.notes;
+        if let Some(value) = notes.fact(&self.key).map(str::to_owned) {
+            notes.tags.set(&self.tag, &value);
         }
         Step::Next
-    }
-}
-
-/// What filters found out, under the key that Skipper keeps it.
-fn fact<'a>(notes: &'a Notes, key: &str) -> Option<Cow<'a, str>> {
-    match key {
-        "auth-user" => notes.user.as_deref().map(Cow::Borrowed),
-        "auth-reject-reason" => notes.reject_reason.map(Cow::Borrowed),
-        "shedder:admission_control" => notes.shed.then_some(Cow::Borrowed("reject")),
-        _ => None,
     }
 }
 

@@ -69,7 +69,7 @@ async fn a_token_opens_a_route_and_the_backend_learns_what_it_says() {
     let world = by_hand(&format!(
         r#"r: * -> jwtValidationKeys("{}/keys") -> forwardTokenField("X-User", "claims.sub")
            -> forwardTokenField("X-Deep", "shop.role") -> forwardToken("X-Claims", "sub", "n") -> stateBagToTag("auth-user")
-           -> "{}""#,
+           -> setContextRequestHeader("X-Who", "auth-user") -> "{}""#,
         keys.url(),
         backend.url()
     ))
@@ -77,13 +77,27 @@ async fn a_token_opens_a_route_and_the_backend_learns_what_it_says() {
     let claims = json!({"sub": "ann", "n": 7, "shop": {"role": "owner"}, "exp": NOW + 60});
     assert_eq!(ask(&world, &signer.sign(&claims)).await.brief(), "200 x");
     let seen = backend.first().await;
-    let told = ["x-user", "x-deep", "x-claims"].map(|name| seen.header(name).unwrap().to_owned());
-    assert_eq!(told, ["ann", "owner", r#"{"n":7,"sub":"ann"}"#]);
+    let told = ["x-user", "x-who", "x-deep", "x-claims"].map(|name| seen.header(name).unwrap().to_owned());
+    assert_eq!(told, ["ann", "ann", "owner", r#"{"n":7,"sub":"ann"}"#]);
     let record = &world.records(1).await[0];
     assert_eq!((&record["auth-user"], &record["tags"]["auth-user"]), (&"ann".into(), &"ann".into()));
     // A token without `sub` is as good.
     assert_eq!(ask(&world, &signer.sign(&json!({}))).await.status, 200);
     assert_eq!(backend.wait_for(2).await[1].header("x-user"), None, "what the caller says is not passed on");
+}
+
+#[tokio::test]
+async fn whom_a_password_names_is_known_like_whom_a_token_names() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").unwrap();
+    let world = by_hand(&format!(
+        r#"r: * -> basicAuth({:?}) -> stateBagToTag("auth-user", "who") -> status(200) -> <shunt>"#,
+        file.path().to_str().unwrap()
+    ))
+    .await;
+    assert_eq!(world.ask("GET /\nAuthorization: Basic YW5uOnNlY3JldA==").await.status, 200);
+    let record = &world.records(1).await[0];
+    assert_eq!((&record["auth-user"], &record["tags"]["who"]), (&"ann".into(), &"ann".into()));
 }
 
 #[tokio::test]
