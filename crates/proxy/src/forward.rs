@@ -255,7 +255,7 @@ impl Gateway {
             body = body.with_deadline(wait);
         }
         let Some(policy) = policy else { return Ok(Replay::once(body)) };
-        let collect = body.collect_up_to(policy.body_bytes);
+        let collect = Box::pin(body.collect_up_to(policy.body_bytes));
         let collected = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, collect).await.unwrap_or_else(|_| {
                 Err(Fault::new(Kind::Timeout, "the request's body did not come in time"))

@@ -20,13 +20,30 @@ impl Gateway {
         idle_ones: bool,
         upgrade: bool,
     ) -> Result<Connection, Fault> {
-        let reach = async {
+        let now = self.now();
+        let may_share = self.plane.settings.dialer.may_share(&endpoint.origin);
+        let taken = if idle_ones && !upgrade {
+            match self.core.pool.take(endpoint, may_share, now) {
+                Taken::Connection(connection) if connection.is_ready() => return Ok(connection),
+                Taken::Connection(connection) => Some(connection),
+                Taken::Open | Taken::OpenInTurn(_) => None,
+            }
+        } else {
+            None
+        };
+        // Boxed, so that the many requests that find a connection carry no room for opening one.
+        let reach = Box::pin(async move {
+            if let Some(connection) = taken
+                && let Some(connection) = usable(connection).await
+            {
+                return Ok(connection);
+            }
             if upgrade {
                 self.reach_http1(endpoint, idle_ones).await
             } else {
                 self.reach(endpoint, idle_ones).await
             }
-        };
+        });
         tokio::time::timeout_at(by, reach).await.unwrap_or_else(|_| {
             Err(Fault::new(Kind::Timeout, format!("no connection to `{}` in time", endpoint.origin)))
         })

@@ -44,7 +44,7 @@ impl AnswerWait<'_> {
     ) -> Result<Response, SendError> {
         let Some(turn) = self.turn else { return connection.send_head(head, body, self.soonest()).await };
         let sending = connection.send_head(head, body, self.by.unwrap_or_else(|| Instant::now() + FOREVER));
-        self.within(turn, sending).await.unwrap_or_else(|_| {
+        Box::pin(self.within(turn, sending)).await.unwrap_or_else(|_| {
             let fault = Fault::new(Kind::Timeout, "the upstream did not answer in time");
             Err(SendError { fault, body: None, reused: false, refused: false })
         })

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// After how long a silence TCP asks whether an upstream is still there (Skipper's `-keepalive-backend`).
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -234,17 +234,18 @@ impl Connection {
                 .retry(Retry::IfIdempotent)
         };
         let unsent = |request: Option<Box<Request>>| request.map(|request| request.into_body());
+        // Boxed where the engine is not ours: its futures are large, and every request would carry room for them.
         let (fault, body, refused, reused) = match &mut self.engine {
             Engine::Strict(sender) => match sender.send(head, body, by).await {
                 Ok(response) => return Ok(response),
                 Err((fault, body)) => (fault, body, false, reused),
             },
-            Engine::Hyper(sender) => match tokio::time::timeout_at(by, sender.send(head.with(body))).await {
+            Engine::Hyper(sender) => match timeout_at(by, Box::pin(sender.send(head.with(body)))).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err((fault, request))) => (fault, unsent(request), false, reused),
                 Err(_) => (late(), None, false, reused),
             },
-            Engine::Http2(sender) => match tokio::time::timeout_at(by, sender.send(head.with(body))).await {
+            Engine::Http2(sender) => match timeout_at(by, Box::pin(sender.send(head.with(body)))).await {
                 Ok(Ok(response)) => return Ok(response),
                 // That one request ended early says nothing about the connection's age.
                 Ok(Err(error)) => (error.fault, unsent(error.request), error.refused, reused && error.broken),
