@@ -260,8 +260,12 @@ fn read_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderM
         let name = names::name(field.name.as_bytes())?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
             .map_err(|_| bad("the value of a field has forbidden letters"))?;
+        let again = name == CONTENT_LENGTH && fields.length.is_some();
         fields.note(&name, &value)?;
-        headers.append(name, value);
+        // The same length twice is passed on once (RFC 9112 section 6.3).
+        if !again {
+            headers.append(name, value);
+        }
     }
     Ok((headers, fields))
 }
@@ -426,6 +430,13 @@ mod tests {
         let refused = request(&head, FIELDS_MAX).unwrap_err();
         assert_eq!(refused.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().parts.headers.len(), FIELDS_MAX + 1);
+    }
+
+    #[test]
+    fn the_same_length_twice_is_one() {
+        let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n";
+        let head = request(&taken(text).unwrap().unwrap(), FIELDS_MAX).unwrap();
+        assert_eq!(head.parts.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
     }
 
     #[test]
