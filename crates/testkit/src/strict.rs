@@ -4,7 +4,7 @@
 use crate::message::find;
 
 /// A message that came whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// The request line or status line.
     pub start: String,
@@ -72,6 +72,22 @@ impl Message {
     /// The status of an answer, 0 for a request.
     pub fn status(&self) -> u16 {
         self.start.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Message {
+    /// In one line, of a long body its beginning.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let beginning = &self.body[..self.body.len().min(80)];
+        write!(
+            f,
+            "{:?} {:?} {} bytes \"{}\"",
+            self.start,
+            self.headers,
+            self.body.len(),
+            beginning.escape_ascii()
+        )?;
+        if self.trailers.is_empty() { Ok(()) } else { write!(f, " {:?}", self.trailers) }
     }
 }
 

@@ -99,7 +99,7 @@ impl Dialer {
         }
     }
 
-    async fn http1(
+    pub(crate) async fn http1(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<Connection, Fault> {

@@ -9,6 +9,7 @@ mod head;
 mod incoming;
 mod io;
 mod names;
+pub(crate) mod parts;
 mod server;
 mod timer;
 mod writer;

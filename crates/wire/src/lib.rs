@@ -12,6 +12,8 @@ mod listen;
 mod outgoing;
 mod prefixed;
 mod proxy_protocol;
+#[doc(hidden)]
+pub mod raw;
 mod server;
 mod tls;
 mod upgrade;

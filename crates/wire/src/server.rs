@@ -230,7 +230,7 @@ async fn open_tls(
     }
 }
 
-async fn http1(
+pub(crate) async fn http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     limits: Limits,

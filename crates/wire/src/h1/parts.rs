@@ -1,0 +1,92 @@
+//! The codec's parts by themselves, given bytes in pieces as a socket would give them. For tests and fuzz
+//! targets, by way of `raw`.
+
+use super::chunked::{Chunked, Piece};
+use super::head::{self, FIELDS_MAX};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+
+/// A head that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadHead {
+    /// Method and target, or the status.
+    pub start: String,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// How long the body is: `Known(5)`, `Chunked` or `UntilClose`.
+    pub length: String,
+    /// Whether the connection goes on.
+    pub keep_alive: bool,
+    /// So many bytes are left behind it.
+    pub left: usize,
+}
+
+/// A body in chunks that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadBody {
+    /// Its bytes.
+    pub data: Vec<u8>,
+    /// Its trailers.
+    pub trailers: HeaderMap,
+    /// So many bytes are left behind it.
+    pub left: usize,
+}
+
+/// What reading came to: `None` when more bytes are needed, the answer of a server and why when it is refused.
+type Outcome<T> = Result<Option<T>, (StatusCode, &'static str)>;
+
+/// Reads the head of a request.
+pub fn request_head<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<ReadHead> {
+    let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
+    let head = head::request(&bytes, FIELDS_MAX).map_err(|refusal| (refusal.status, refusal.why))?;
+    let start = format!("{} {}", head.parts.method, head.parts.uri);
+    let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
+    Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
+}
+
+/// Reads the head of a response to a request of this method.
+pub fn response_head<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    bytes_max: usize,
+    to: &Method,
+) -> Outcome<ReadHead> {
+    let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
+    let head = head::response(&bytes, to).map_err(|refusal| (refusal.status, refusal.why))?;
+    let start = head.parts.status.as_str().to_owned();
+    let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
+    Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
+}
+
+/// Reads a body in chunks.
+pub fn chunked_body<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome<ReadBody> {
+    let (mut chunked, mut ahead) = (Chunked::default(), BytesMut::new());
+    let (mut body, mut coming) = (ReadBody::default(), pieces.into_iter());
+    loop {
+        match chunked.decode(&mut ahead).map_err(|refusal| (refusal.status, refusal.why))? {
+            Piece::Data(data) => body.data.extend_from_slice(&data),
+            Piece::Trailers(fields) => body.trailers = fields,
+            Piece::Over => {
+                body.left = ahead.len() + coming.map(<[u8]>::len).sum::<usize>();
+                return Ok(Some(body));
+            }
+            Piece::More => match coming.next() {
+                Some(bytes) => ahead.extend_from_slice(bytes),
+                None => return Ok(None),
+            },
+        }
+    }
+}
+
+fn take<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<(Bytes, usize)> {
+    let (mut ahead, mut scanned, mut coming) = (BytesMut::new(), 0, pieces.into_iter());
+    loop {
+        let taken = head::take(&mut ahead, &mut scanned, bytes_max);
+        if let Some(bytes) = taken.map_err(|refusal| (refusal.status, refusal.why))? {
+            return Ok(Some((bytes, ahead.len() + coming.map(<[u8]>::len).sum::<usize>())));
+        }
+        match coming.next() {
+            Some(bytes) => ahead.extend_from_slice(bytes),
+            None => return Ok(None),
+        }
+    }
+}
