@@ -1,7 +1,7 @@
 //! A body in chunks (RFC 9112 section 7.1), read from the bytes as they come. Sizes are hexadecimal digits and
 //! nothing else, lines end with CR LF, extensions are passed over within a bound.
 
-use super::head::{self, Refusal, bad};
+use super::head::{self, Refusal, Search, bad};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http::StatusCode;
@@ -20,8 +20,8 @@ const TRAILERS_MAX: usize = 16 << 10;
 pub(super) struct Chunked {
     state: State,
     extensions: usize,
-    /// Bytes looked at for the end of the trailers.
-    scanned: usize,
+    /// The search for the end of the trailers.
+    search: Search,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Chunked {
     /// The fields behind the last chunk; those about framing and routing are left out
     /// (RFC 9110 section 6.5.1).
     fn trailers(&mut self, ahead: &mut BytesMut) -> Result<Piece, Refusal> {
-        if self.scanned == 0 {
+        if !self.search.has_begun() {
             if ahead.len() < 2 {
                 return Ok(Piece::More);
             }
@@ -131,7 +131,7 @@ impl Chunked {
                 return Ok(Piece::Over);
             }
         }
-        let lines = match head::take(ahead, &mut self.scanned, TRAILERS_MAX) {
+        let lines = match head::take(ahead, &mut self.search, TRAILERS_MAX) {
             Ok(Some(lines)) => lines,
             Ok(None) => return Ok(Piece::More),
             Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => return Err(refusal),

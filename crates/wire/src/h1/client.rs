@@ -3,7 +3,7 @@
 //! of its own, so that neither waits for the other.
 
 use super::encode;
-use super::head::{self, Length, ResponseHead};
+use super::head::{self, Length, ResponseHead, Search};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
@@ -107,9 +107,9 @@ impl Sender {
             encode::request(head, upload.length, io.writer.buffer());
         }
         self.timer.set(by);
-        let (mut scanned, mut interim) = (0, 0);
+        let (mut search, mut interim) = (Search::default(), 0);
         let answered =
-            poll_fn(|cx| self.poll_answer(cx, &mut upload, head.method, &mut scanned, &mut interim)).await;
+            poll_fn(|cx| self.poll_answer(cx, &mut upload, head.method, &mut search, &mut interim)).await;
         let answer = match answered {
             Ok(answer) => answer,
             Err(failure) => return Err(self.failed(failure, upload)),
@@ -138,7 +138,7 @@ impl Sender {
         cx: &mut Context<'_>,
         upload: &mut Upload,
         method: &Method,
-        scanned: &mut usize,
+        search: &mut Search,
         interim: &mut usize,
     ) -> Poll<Result<ResponseHead, Failure>> {
         // An upstream that reads no more may have said why, so a write that fails is no answer yet.
@@ -149,7 +149,7 @@ impl Sender {
         };
         let mut io = lock(&self.io);
         loop {
-            match head::take(&mut io.ahead, scanned, self.header_bytes) {
+            match head::take(&mut io.ahead, search, self.header_bytes) {
                 Ok(None) => {}
                 Ok(Some(bytes)) => match head::response(&bytes, method) {
                     // We asked for none of them: 100 comes unasked at times, 103 we have no use for.

@@ -60,23 +60,37 @@ pub(super) struct ResponseHead {
     pub(super) keep_alive: bool,
 }
 
-/// Takes the next head off the bytes that came. `scanned` says how many of them were looked at before; it is
-/// 0 again when a head was found.
+/// How far the search for the end of a head has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Search {
+    /// Bytes looked at before.
+    scanned: usize,
+    /// Empty lines passed over.
+    empty_lines: usize,
+}
+
+impl Search {
+    /// Whether anything came of the head, or of the empty lines before it.
+    pub(super) fn has_begun(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// Takes the next head off the bytes that came. The search begins anew when a head was found.
 pub(super) fn take(
     ahead: &mut BytesMut,
-    scanned: &mut usize,
+    search: &mut Search,
     bytes_max: usize,
 ) -> Result<Option<Bytes>, Refusal> {
-    if *scanned == 0 {
-        for _ in 0..EMPTY_LINES_MAX {
-            if !ahead.starts_with(b"\r\n") {
-                break;
-            }
-            ahead.advance(2);
+    while search.scanned == 0 && ahead.starts_with(b"\r\n") {
+        if search.empty_lines == EMPTY_LINES_MAX {
+            return Err(bad("too many empty lines before the first line"));
         }
+        ahead.advance(2);
+        search.empty_lines += 1;
     }
-    for at in memchr::memchr_iter(b'\n', &ahead[*scanned..]) {
-        let at = *scanned + at;
+    for at in memchr::memchr_iter(b'\n', &ahead[search.scanned..]) {
+        let at = search.scanned + at;
         if at == 0 || ahead[at - 1] != b'\r' {
             return Err(bad("a line does not end with CR LF"));
         }
@@ -84,7 +98,7 @@ pub(super) fn take(
             if at + 1 > bytes_max {
                 return Err(too_large(ahead));
             }
-            *scanned = 0;
+            *search = Search::default();
             let head = ahead.split_to(at + 1).freeze();
             if ahead.is_empty() {
                 // What is left shares the head's memory, and an idle connection shall hold none.
@@ -96,7 +110,8 @@ pub(super) fn take(
     if ahead.len() > bytes_max {
         return Err(too_large(ahead));
     }
-    *scanned = ahead.len();
+    // Half an empty line may be looked at again.
+    search.scanned = if **ahead == *b"\r" { 0 } else { ahead.len() };
     Ok(None)
 }
 
@@ -335,7 +350,7 @@ mod tests {
     use super::*;
 
     fn taken(text: &str) -> Result<Option<Bytes>, Refusal> {
-        take(&mut BytesMut::from(text), &mut 0, 100)
+        take(&mut BytesMut::from(text), &mut Search::default(), 100)
     }
 
     fn read(text: &str) -> String {
@@ -426,10 +441,29 @@ mod tests {
             assert_eq!(read(&text), expected, "{text:?}");
         }
         let many = format!("{line}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
-        let head = take(&mut BytesMut::from(&*many), &mut 0, 10_000).unwrap().unwrap();
+        let head = take(&mut BytesMut::from(&*many), &mut Search::default(), 10_000).unwrap().unwrap();
         let refused = request(&head, FIELDS_MAX).unwrap_err();
         assert_eq!(refused.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().parts.headers.len(), FIELDS_MAX + 1);
+    }
+
+    #[test]
+    fn empty_lines_are_counted_in_whatever_pieces_they_come() {
+        for (lines, expected) in [(4, "found"), (5, "too many empty lines before the first line")] {
+            let text = "\r\n".repeat(lines) + "GET / HTTP/1.1\r\n\r\n";
+            for step in [1, 2, 3, 100] {
+                let (mut ahead, mut search) = (BytesMut::new(), Search::default());
+                let found = text.as_bytes().chunks(step).find_map(|piece| {
+                    ahead.extend_from_slice(piece);
+                    take(&mut ahead, &mut search, 100).transpose()
+                });
+                let told = match found.unwrap() {
+                    Ok(_) => "found",
+                    Err(refusal) => refusal.why,
+                };
+                assert_eq!(told, expected, "{lines} in pieces of {step}");
+            }
+        }
     }
 
     #[test]
@@ -442,14 +476,14 @@ mod tests {
     #[test]
     fn a_head_that_comes_byte_by_byte_is_found_and_the_rest_is_left() {
         let text = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b";
-        let (mut ahead, mut scanned) = (BytesMut::new(), 0);
+        let (mut ahead, mut search) = (BytesMut::new(), Search::default());
         for byte in text.bytes().take(text.len() - 6) {
-            assert_eq!(take(&mut ahead, &mut scanned, 100).unwrap(), None);
+            assert_eq!(take(&mut ahead, &mut search, 100).unwrap(), None);
             ahead.extend_from_slice(&[byte]);
         }
         ahead.extend_from_slice(b"GET /b");
-        assert_eq!(take(&mut ahead, &mut scanned, 100).unwrap().unwrap().len(), text.len() - 6);
-        assert_eq!((&ahead[..], scanned), (&b"GET /b"[..], 0));
+        assert_eq!(take(&mut ahead, &mut search, 100).unwrap().unwrap().len(), text.len() - 6);
+        assert!(&ahead[..] == b"GET /b" && !search.has_begun());
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //! targets, by way of `raw`.
 
 use super::chunked::{Chunked, Piece};
-use super::head::{self, FIELDS_MAX};
+use super::head::{self, FIELDS_MAX, Search};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 
 /// A head that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadHead {
-    /// Method and target, or the status.
+    /// Method, target and version, or version and status.
     pub start: String,
     /// The fields.
     pub headers: HeaderMap,
@@ -39,7 +39,7 @@ type Outcome<T> = Result<Option<T>, (StatusCode, &'static str)>;
 pub fn request_head<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<ReadHead> {
     let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
     let head = head::request(&bytes, FIELDS_MAX).map_err(|refusal| (refusal.status, refusal.why))?;
-    let start = format!("{} {}", head.parts.method, head.parts.uri);
+    let start = format!("{} {} {:?}", head.parts.method, head.parts.uri, head.parts.version);
     let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
 }
@@ -52,7 +52,7 @@ pub fn response_head<'a>(
 ) -> Outcome<ReadHead> {
     let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
     let head = head::response(&bytes, to).map_err(|refusal| (refusal.status, refusal.why))?;
-    let start = head.parts.status.as_str().to_owned();
+    let start = format!("{:?} {}", head.parts.version, head.parts.status.as_str());
     let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
 }
@@ -78,9 +78,9 @@ pub fn chunked_body<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome<R
 }
 
 fn take<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<(Bytes, usize)> {
-    let (mut ahead, mut scanned, mut coming) = (BytesMut::new(), 0, pieces.into_iter());
+    let (mut ahead, mut search, mut coming) = (BytesMut::new(), Search::default(), pieces.into_iter());
     loop {
-        let taken = head::take(&mut ahead, &mut scanned, bytes_max);
+        let taken = head::take(&mut ahead, &mut search, bytes_max);
         if let Some(bytes) = taken.map_err(|refusal| (refusal.status, refusal.why))? {
             return Ok(Some((bytes, ahead.len() + coming.map(<[u8]>::len).sum::<usize>())));
         }

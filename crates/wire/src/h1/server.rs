@@ -2,7 +2,7 @@
 //! written, one after another in one task.
 
 use super::encode::{self, Keep};
-use super::head::{self, Length, Refusal, RequestHead};
+use super::head::{self, Length, Refusal, RequestHead, Search};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
@@ -154,11 +154,11 @@ impl<B: Future<Output = ()>> Connection<B> {
     /// Waits for the next head.
     async fn next(&mut self) -> Next {
         self.timer.set(Instant::now() + self.limits.idle_timeout);
-        let (mut scanned, mut draining) = (0, false);
+        let (mut search, mut draining) = (Search::default(), false);
         poll_fn(|cx| {
             let mut io = lock(&self.io);
             loop {
-                match head::take(&mut io.ahead, &mut scanned, self.limits.header_bytes) {
+                match head::take(&mut io.ahead, &mut search, self.limits.header_bytes) {
                     Ok(None) => {}
                     Ok(Some(bytes)) => {
                         return Poll::Ready(match head::request(&bytes, self.limits.headers) {
@@ -168,7 +168,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                     }
                     Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
                 }
-                let first = io.ahead.is_empty();
+                let first = io.ahead.is_empty() && !search.has_begun();
                 match io.poll_fill(cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Over),
                     Poll::Ready(Ok(_)) if first => {
