@@ -121,7 +121,9 @@ proptest! {
     ) {
         let mut bytes: Vec<u8> = requests.iter().flat_map(Text::bytes).collect();
         bytes.truncate(2000);
-        damages.iter().for_each(|damage| damage.happen(&mut bytes));
+        for damage in &damages {
+            damage.happen(&mut bytes);
+        }
         let [strict, hyper] = ENGINES.map(|engine| in_still_time(serve(&bytes, &pace, &[Answer::plain()], engine)).0);
         let taken = strict.iter().take_while(|seen| seen.body.is_ok()).count();
         prop_assert!(
@@ -137,7 +139,9 @@ proptest! {
     ) {
         let mut bytes: Vec<u8> = interim.iter().flat_map(Text::bytes).chain(response.bytes()).collect();
         bytes.truncate(2000);
-        damages.iter().for_each(|damage| damage.happen(&mut bytes));
+        for damage in &damages {
+            damage.happen(&mut bytes);
+        }
         let [strict, hyper] = ENGINES.map(|engine| in_still_time(got(bytes.clone(), method, &pace, engine)));
         if let Some(taken) = whole(&strict) {
             prop_assert!(
