@@ -47,6 +47,11 @@ pub(crate) fn map_body(body: Body, stage: impl Stage) -> Body {
     Body::stream(Staged { body, stage, source, ahead: None, trailers: None, over: false })
 }
 
+/// The body, seen by a function as it passes.
+pub(crate) fn watch_body(body: Body, see: impl FnMut(&Bytes) + Send + 'static) -> Body {
+    map_body(body, Watched { see, passing: None })
+}
+
 /// A body made by a function that is polled until it gives `None` or a fault.
 pub(crate) fn body_from(
     length: SizeHint,
@@ -188,6 +193,28 @@ impl<S: Stage> http_body::Body for Staged<S> {
             _ => 0,
         };
         if self.over { exactly(0) } else { longer(&self.stage.length(self.body.size_hint()), ahead) }
+    }
+}
+
+struct Watched<F> {
+    see: F,
+    passing: Option<Bytes>,
+}
+
+impl<F: FnMut(&Bytes) + Send + 'static> Stage for Watched<F> {
+    fn take(&mut self, data: Bytes) -> Result<(), Fault> {
+        (self.see)(&data);
+        self.passing = Some(data);
+        Ok(())
+    }
+
+    fn give(&mut self, _: Source) -> Result<Option<Bytes>, Fault> {
+        Ok(self.passing.take())
+    }
+
+    fn length(&self, incoming: SizeHint) -> SizeHint {
+        let passing = self.passing.as_ref().map_or(0, Bytes::len);
+        longer(&incoming, passing as u64)
     }
 }
 

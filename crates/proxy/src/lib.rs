@@ -13,6 +13,7 @@ mod context;
 mod engine;
 mod exchange;
 mod fetch;
+mod filter_log;
 pub mod filters;
 mod forward;
 mod gauges;

@@ -87,7 +87,7 @@ fn matched_status(args: &mut Args<'_>) -> Result<StatusCode, String> {
 fn content(args: &mut Args<'_>) -> Result<Content, String> {
     let text = args.text("text")?;
     let kind = args.optional(|args| super::values::Value::read_fixed(args, "content type"))?;
-    let kind = kind.unwrap_or_else(|| HeaderValue::from_static(sniff::content_type(text)));
+    let kind = kind.unwrap_or_else(|| HeaderValue::from_static(sniff::content_type(text.as_bytes())));
     Ok(Content { bytes: Bytes::copy_from_slice(text.as_bytes()), kind })
 }
 

@@ -2,18 +2,14 @@
 
 use super::{Example, Filter, FilterEnv, FilterSpec, Step, Wishes, plain};
 use crate::account::UNVERIFIED_AUDIT;
+use crate::body::watch_body;
 use crate::exchange::Exchange;
 use crate::question::read_claims;
-use base::Fault;
-use bytes::Bytes;
 use http::header::HeaderValue;
-use http_body::{Frame, SizeHint};
 use serde::Serialize;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use telemetry::AccessLog;
-use wire::{Body, Response};
+use wire::Response;
 
 /// What is written of a subject that has characters no log should hold (Skipper's).
 const INVALID: HeaderValue = HeaderValue::from_static("<invalid-sub>");
@@ -133,9 +129,9 @@ impl Filter for AuditLog {
     fn request(&self, exchange: &mut Exchange) -> Step {
         if self.log.is_some() && self.body_bytes > 0 && !exchange.body.is_empty() {
             let passed = Passed::default();
-            let body = std::mem::take(&mut exchange.body);
-            exchange.body = Body::stream(Remembered { body, passed: passed.clone(), most: self.body_bytes });
-            exchange.notes.audited_body = Some(passed);
+            exchange.notes.audited_body = Some(passed.clone());
+            let (body, most) = (std::mem::take(&mut exchange.body), self.body_bytes);
+            exchange.body = watch_body(body, move |data| remember(&passed, most, data));
         }
         Step::Next
     }
@@ -165,39 +161,11 @@ impl Filter for AuditLog {
     }
 }
 
-/// A body whose first bytes are remembered as they pass.
-struct Remembered {
-    body: Body,
-    passed: Passed,
-    most: usize,
-}
-
-impl http_body::Body for Remembered {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = self.most - passed.len().min(self.most);
-            passed.extend_from_slice(&data[..data.len().min(room)]);
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// Keeps the first bytes of what passes.
+fn remember(passed: &Passed, most: usize, data: &[u8]) {
+    let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+    let room = most - passed.len().min(most);
+    passed.extend_from_slice(&data[..data.len().min(room)]);
 }
 
 #[cfg(test)]

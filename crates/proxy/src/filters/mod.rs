@@ -23,6 +23,8 @@ mod identity;
 mod jwks;
 mod jwt;
 mod limits;
+mod logs;
+mod made;
 pub(crate) mod queues;
 mod records;
 mod redirects;
@@ -34,6 +36,7 @@ mod shedding;
 mod sniff;
 mod spans;
 mod targets;
+mod throttle;
 mod values;
 
 pub use chain::{Chain, Outcome};
@@ -74,10 +77,13 @@ pub static TABLE: &[Family] = &[
     Family { title: "Compression", filters: compress::FILTERS },
     Family { title: "Editing of bodies", filters: edit::FILTERS },
     Family { title: "Contents of bodies", filters: content::FILTERS },
+    Family { title: "Made-up content", filters: made::FILTERS },
+    Family { title: "Slow networks", filters: throttle::FILTERS },
     Family { title: "Delays", filters: delays::FILTERS },
     Family { title: "Records and notes", filters: records::FILTERS },
     Family { title: "Audits", filters: audit::FILTERS },
     Family { title: "Spans", filters: spans::FILTERS },
+    Family { title: "A close look", filters: logs::FILTERS },
 ];
 
 /// Filters about one thing.
@@ -159,7 +165,7 @@ pub struct FilterEnv {
 /// What filters may reach beside the request.
 #[derive(Clone)]
 pub struct Handles {
-    /// Where `auditLog` writes; nowhere if there is none.
+    /// Where `auditLog` writes, and the filters for a close look; nowhere if there is none.
     pub audit: Option<telemetry::AccessLog>,
     /// Most bytes of a request's body that `auditLog` writes (Skipper's `-max-audit-body`).
     pub audit_body_bytes: usize,

@@ -1,5 +1,5 @@
-//! The content type of a text by its first bytes, as Go's `http.DetectContentType` tells it (the table of
-//! the WHATWG MIME Sniffing standard). Signatures that no UTF-8 text can begin with are left out.
+//! The content type of content by its first bytes, as Go's `http.DetectContentType` tells it (the table of
+//! the WHATWG MIME Sniffing standard).
 
 /// Bytes that are looked at.
 const LOOKED_AT: usize = 512;
@@ -33,6 +33,12 @@ const EXACT: &[(&[u8], &str)] = &[
     (b"\0\0\x01\0", "image/x-icon"),
     (b"\0\0\x02\0", "image/x-icon"),
     (b"BM", "image/bmp"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x1f\x8b\x08", "application/x-gzip"),
+    (b"\x1a\x45\xdf\xa3", "video/webm"),
+    (b"\xfe\xff", "text/plain; charset=utf-16be"),
+    (b"\xff\xfe", "text/plain; charset=utf-16le"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
     (b"RIFF????WEBPVP", "image/webp"),
@@ -53,9 +59,9 @@ const EXACT: &[(&[u8], &str)] = &[
     (b"\0\x61\x73\x6d", "application/wasm"),
 ];
 
-/// The content type of a text.
-pub(super) fn content_type(text: &str) -> &'static str {
-    let bytes = &text.as_bytes()[..text.len().min(LOOKED_AT)];
+/// The content type of content that begins like this.
+pub(super) fn content_type(content: &[u8]) -> &'static str {
+    let bytes = &content[..content.len().min(LOOKED_AT)];
     let space = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b' ');
     let start = bytes.iter().position(|byte| !space(byte)).unwrap_or(bytes.len());
     let (trimmed, whole) = (&bytes[start..], bytes);
@@ -102,7 +108,8 @@ mod tests {
             ("\u{feff}x", "text/plain; charset=utf-8"),
             ("a\u{1}", "application/octet-stream"),
         ] {
-            assert_eq!(content_type(text), expected, "{text:?}");
+            assert_eq!(content_type(text.as_bytes()), expected, "{text:?}");
         }
+        assert_eq!(content_type(b"\x89PNG\r\n\x1a\n\0"), "image/png");
     }
 }

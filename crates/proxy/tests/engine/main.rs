@@ -20,6 +20,7 @@ mod editing;
 mod egress;
 mod forwarding;
 mod grpc;
+mod hardship;
 mod health;
 mod http2_in;
 mod http2_out;

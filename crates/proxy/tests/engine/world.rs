@@ -183,6 +183,13 @@ impl World {
         self.logs.log.lines(count).await
     }
 
+    /// What filters for a close look have logged, once it is so many lines, without the time.
+    pub(crate) async fn filter_lines(&self, count: usize) -> Vec<String> {
+        let text = || String::from_utf8(self.logs.audit_log.0.lock().unwrap().clone()).unwrap();
+        eventually(&format!("{count} lines of filters"), || text().lines().count() >= count).await;
+        text().lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+    }
+
     /// What `auditLog` wrote of this many requests, once it is there.
     pub(crate) async fn audits(&self, count: usize) -> Vec<Value> {
         self.logs.audit_log.lines(count).await
