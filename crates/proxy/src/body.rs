@@ -76,6 +76,7 @@ pub(crate) fn change_response(response: &mut Response, stage: impl Stage) {
 /// Whether this response to this request may have a body at all (RFC 9110 section 6.4.1).
 pub(crate) fn may_have_body(exchange: &Exchange, response: &Response) -> bool {
     exchange.arrival.method != Method::HEAD
+        && !response.status().is_informational()
         && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 

@@ -9,12 +9,14 @@ mod chain;
 mod charsets;
 mod coding;
 mod compress;
+mod conditions;
 mod content;
 mod cookies;
 mod delays;
 mod edit;
 mod egress;
 mod endpoints;
+mod files;
 mod form;
 mod header_values;
 mod headers;
@@ -25,6 +27,7 @@ mod jwt;
 mod limits;
 mod logs;
 mod made;
+mod media;
 pub(crate) mod queues;
 mod records;
 mod redirects;
@@ -74,6 +77,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
+    Family { title: "Files", filters: files::FILTERS },
     Family { title: "Compression", filters: compress::FILTERS },
     Family { title: "Editing of bodies", filters: edit::FILTERS },
     Family { title: "Contents of bodies", filters: content::FILTERS },

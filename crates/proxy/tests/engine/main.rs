@@ -18,6 +18,7 @@ mod conformance;
 mod edges;
 mod editing;
 mod egress;
+mod files;
 mod forwarding;
 mod grpc;
 mod hardship;

@@ -7,10 +7,10 @@ mod coding;
 mod promises;
 mod stage;
 
-use base::{Chance, Source};
+use base::Chance;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use proxy::filters::{self, Outcome};
+use proxy::filters::Outcome;
 use proxy::lookup::{self, Entry, Lookup, Params};
 use proxy::predicates::PredicateEnv;
 use proxy::{Question, answer};
@@ -25,15 +25,9 @@ use wire::{Body, Response};
 async fn filters_act_as_skippers_do() {
     let Some(data) = conformance("skipper/filters.json") else { return };
     let mut differences = Differences::default();
-    let mut others: BTreeMap<String, usize> = BTreeMap::new();
     for table in data["tables"].as_array().unwrap() {
         for case in table["cases"].as_array().unwrap() {
             let filters = case["filters"].as_str().unwrap();
-            let calls = eskip::parse_filters(&Source::new("case", filters)).unwrap();
-            if let Some(other) = calls.iter().find(|call| filters::find(&call.name).is_none()) {
-                *others.entry(other.name.clone()).or_default() += 1;
-                continue;
-            }
             differences.ran();
             let name = format!("{} {}: {filters}", table["test"].as_str().unwrap(), case["case"]);
             let mut wrong = Vec::new();
@@ -41,10 +35,7 @@ async fn filters_act_as_skippers_do() {
             differences.add_all(wrong.into_iter().map(|what| format!("{name}\n  {what}")));
         }
     }
-    let (count, names): (usize, Vec<String>) =
-        (others.values().sum(), others.iter().map(|(name, count)| format!("{name} {count}")).collect());
-    println!("filters not in the table: {count} cases ({})", names.join(", "));
-    differences.finish("skipper/filters.json", 150);
+    differences.finish("skipper/filters.json", 250);
 }
 
 trait AddAll {
