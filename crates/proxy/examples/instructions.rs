@@ -13,7 +13,7 @@ use proxy::{Builder, Definitions, Gateway, Lasting, Plane, Question, Services, S
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use wire::{Body, Peer, Request};
+use wire::{Body, Peer};
 
 /// Filters as routes have them, in the order in which a chain takes them.
 const FILTERS: [&str; 10] = [
@@ -103,6 +103,7 @@ fn request(filters: usize, times: usize) {
         predicates: PredicateEnv::default(),
         lookup: Options::default(),
         folder: std::path::PathBuf::new(),
+        handles: proxy::Handles::default(),
         forward: None,
     };
     let chain: String = FILTERS[..filters].iter().map(|filter| format!("{filter} -> ")).collect();
@@ -116,7 +117,7 @@ fn request(filters: usize, times: usize) {
     let peer = Peer { remote: somebody, local: somebody, tls: false, edge: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let ask = || {
-        let request = Request::builder()
+        let request = http::Request::builder()
             .uri("/api/orders/7?page=2")
             .header("host", "shop.example")
             .header("x-country", "it")
