@@ -150,6 +150,13 @@ impl Account {
         })
     }
 
+    /// The account of a request of our own, which is told to nobody.
+    pub(crate) fn aside(gateway: &Gateway, request: &Request, peer: &Peer) -> Box<Self> {
+        let mut account = Self::begin(gateway, request, peer);
+        account.told = true;
+        account
+    }
+
     /// Counts the bytes of the request's body as they pass.
     pub(crate) fn count_body(&mut self, body: Body) -> Body {
         if body.is_empty() {

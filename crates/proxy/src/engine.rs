@@ -203,7 +203,10 @@ impl Gateway {
         exchange.notes.outgoing_host = None;
         account.on_route(&route);
         let (mut response, ran) = match route.chain.request(exchange).await {
-            Outcome::Reply { response, ran } => (response, ran),
+            Outcome::Reply { response, ran } => {
+                self.begin_refresh(&route, exchange, ran);
+                (response, ran)
+            }
             Outcome::Next { ran } => (self.ask(&route, exchange, account, depth).await, ran),
         };
         // A response filter may send the request round again; the filters before it then see that answer.
@@ -231,7 +234,7 @@ impl Gateway {
         Some(route)
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         route: &Arc<Route>,
         exchange: &mut Exchange,

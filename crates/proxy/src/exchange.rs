@@ -3,6 +3,7 @@
 
 use crate::answer::Reason;
 use crate::backend::InFlight;
+use crate::cache::Visit;
 use crate::context::Context;
 use crate::filters::audit::Passed;
 use crate::filters::queues::Place;
@@ -45,6 +46,7 @@ pub struct Exchange {
 }
 
 /// A request as it came in.
+#[derive(Clone)]
 pub struct Arrival {
     /// When its head was there.
     pub at: Moment,
@@ -119,6 +121,10 @@ pub struct Notes {
     pub shed: bool,
     /// What has passed of the body that `auditLog` watches.
     pub(crate) audited_body: Option<Passed>,
+    /// What filters `cache` have to do when the answer comes, the one that ran last coming last.
+    pub(crate) cache_visits: Vec<Visit>,
+    /// Set by a filter `cache` that gives what is stale: have a new one fetched behind it.
+    pub(crate) refresh: Option<Visit>,
     /// The places that the request has in queues, the last one taken last; `None` for one it was refused.
     pub(crate) places: Vec<Option<Place>>,
 }
@@ -258,6 +264,39 @@ impl RetryWhen {
 }
 
 impl Exchange {
+    /// A request like this one, without its body: what filters have found out of how the backend is asked goes
+    /// with it, what belongs to this one's answer does not.
+    pub(crate) fn again(&self) -> Self {
+        let notes = &self.notes;
+        let notes = Notes {
+            outgoing_host: notes.outgoing_host.clone(),
+            backend_timeout: notes.backend_timeout,
+            dynamic: notes.dynamic.clone(),
+            hash_key: notes.hash_key.clone(),
+            balance_factor: notes.balance_factor,
+            breaker: notes.breaker,
+            retry: notes.retry.clone(),
+            context: notes.context.clone(),
+            keeps_reserved: notes.keeps_reserved,
+            user: notes.user.clone(),
+            claims: notes.claims.clone(),
+            ..Notes::default()
+        };
+        Self {
+            arrival: self.arrival.clone(),
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            body: Body::empty(),
+            params: self.params.clone(),
+            route: self.route.clone(),
+            notes,
+            trace: self.trace,
+            clock: self.clock.clone(),
+            chance: self.chance.clone(),
+        }
+    }
+
     /// The path as sent, percent-encoded.
     pub fn raw_path(&self) -> &str {
         self.uri.path()

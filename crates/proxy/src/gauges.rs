@@ -2,9 +2,11 @@
 //! What is counted as it happens is told where it happens.
 
 use crate::backend::{Endpoint, Watched};
+use crate::cache::Store;
 use crate::engine::Plane;
 use crate::filters::queues::Line;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use telemetry::metrics;
 
 /// Has the metrics of this plane ask it. They outlive the plane, so they hold it weakly.
@@ -37,6 +39,27 @@ pub(crate) fn tell(plane: &Arc<Plane>) {
     });
     ask(plane, metrics::QUEUE_WAITING, |plane, samples| {
         lines(plane, |line, _, waiting| samples.add(&[line.kind, &line.name], waiting));
+    });
+    ask(plane, metrics::CACHE_BYTES, |plane, samples| {
+        plane.builder.lasting.each(|store: &Store| samples.add(&[], store.bytes() as f64));
+    });
+    ask(plane, metrics::CACHE_REQUESTS, |plane, samples| {
+        plane.builder.lasting.each(|store: &Store| {
+            let counts = store.counts();
+            for (outcome, count) in
+                [("hit", &counts.hits), ("stale", &counts.stale), ("miss", &counts.misses)]
+            {
+                samples.add(&[outcome], count.load(Ordering::Relaxed) as f64);
+            }
+        });
+    });
+    ask(plane, metrics::CACHE_LEFT_OUT, |plane, samples| {
+        plane.builder.lasting.each(|store: &Store| {
+            let counts = store.counts();
+            for (why, count) in [("evicted", &counts.evicted), ("oversized", &counts.oversized)] {
+                samples.add(&[why], count.load(Ordering::Relaxed) as f64);
+            }
+        });
     });
     // The same under the keys that dashboards made for Skipper look for.
     ask(plane, metrics::CUSTOM_GAUGES, |plane, samples| {

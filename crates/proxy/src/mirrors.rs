@@ -85,6 +85,6 @@ impl Gateway {
     }
 }
 
-async fn drain(response: Response) {
+pub(crate) async fn drain(response: Response) {
     let _ = response.into_body().collect(DRAIN_MAX).await;
 }

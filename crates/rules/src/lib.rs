@@ -1,5 +1,5 @@
 //! Decisions as pure state machines given the time: whether a caller may come, whether a backend is
-//! trusted, how long to wait, whether to try again, which endpoint is next.
+//! trusted, how long to wait, whether to try again, which endpoint is next, how long an answer may be kept.
 //!
 //! Nothing here reads a clock, sleeps or opens a socket: every call is given the [`base::Moment`] it
 //! happens at, and [`base::Chance`] where chance decides. All of it may be shared by the cores of the data
@@ -12,6 +12,7 @@ pub mod breaker;
 pub mod budget;
 pub mod crowd;
 pub mod fade;
+pub mod freshness;
 pub mod health;
 pub mod latency;
 pub mod leak;

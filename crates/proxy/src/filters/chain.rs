@@ -85,7 +85,12 @@ impl Chain {
 
     /// Runs the filters on a request, until one replies.
     pub async fn request(&self, exchange: &mut Exchange) -> Outcome {
-        for (at, installed) in self.filters.iter().enumerate() {
+        self.request_from(exchange, 0).await
+    }
+
+    /// Runs the filters from this place on, until one replies.
+    pub(crate) async fn request_from(&self, exchange: &mut Exchange, from: usize) -> Outcome {
+        for (at, installed) in self.filters.iter().enumerate().skip(from) {
             let step = installed.filter.request(exchange);
             if let Some(response) = settle(step, exchange, installed.name).await {
                 return Outcome::Reply { response, ran: at + 1 };
@@ -97,7 +102,18 @@ impl Chain {
     /// Runs the first `ran` filters on a response, the last of them first. Ends early when one sends the
     /// request round again (`notes.loop_back`); returns how many have not seen the response yet.
     pub async fn response(&self, exchange: &mut Exchange, response: &mut Response, ran: usize) -> usize {
-        for at in (0..ran.min(self.filters.len())).rev() {
+        self.response_to(exchange, response, ran, 0).await
+    }
+
+    /// The same, down to the filter at this place.
+    pub(crate) async fn response_to(
+        &self,
+        exchange: &mut Exchange,
+        response: &mut Response,
+        ran: usize,
+        to: usize,
+    ) -> usize {
+        for at in (to..ran.min(self.filters.len())).rev() {
             let installed = &self.filters[at];
             let step = installed.filter.response(exchange, response);
             if let Some(other) = settle(step, exchange, installed.name).await {

@@ -7,18 +7,18 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A representation, as its headers tell it.
-pub(super) struct Representation<'a> {
+pub(crate) struct Representation<'a> {
     /// Its `ETag`, quotes included.
-    pub(super) etag: Option<&'a str>,
+    pub(crate) etag: Option<&'a str>,
     /// When it was last changed.
-    pub(super) modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
     /// How many bytes it has.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 /// What to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// 200 and everything.
     Whole,
     /// 206 and these bytes.
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 
 /// What to answer to a request of this method with these headers. Of several ranges none is given: a server
 /// may leave a Range out (RFC 9110 section 14.2).
-pub(super) fn judge(method: &Method, headers: &HeaderMap, has: &Representation<'_>) -> Verdict {
+pub(crate) fn judge(method: &Method, headers: &HeaderMap, has: &Representation<'_>) -> Verdict {
     let reads = *method == Method::GET || *method == Method::HEAD;
     // RFC 9110 section 13.2.2, in its order.
     if headers.contains_key(IF_MATCH) {
@@ -139,7 +139,7 @@ fn seconds(time: SystemTime) -> u64 {
 }
 
 /// `Content-Range` of a part, or of none (RFC 9110 section 14.4).
-pub(super) fn content_range(part: Option<&Range<u64>>, length: u64) -> HeaderValue {
+pub(crate) fn content_range(part: Option<&Range<u64>>, length: u64) -> HeaderValue {
     let text = match part {
         Some(part) => format!("bytes {}-{}/{length}", part.start, part.end - 1),
         None => format!("bytes */{length}"),

@@ -5,11 +5,12 @@ mod answers;
 pub(crate) mod audit;
 mod auth;
 mod backends;
+pub(crate) mod caching;
 mod chain;
 mod charsets;
 mod coding;
 mod compress;
-mod conditions;
+pub(crate) mod conditions;
 mod content;
 mod cookies;
 mod delays;
@@ -78,6 +79,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
     Family { title: "Copies of requests", filters: shadow::FILTERS },
     Family { title: "Files", filters: files::FILTERS },
+    Family { title: "Caching", filters: caching::FILTERS },
     Family { title: "Compression", filters: compress::FILTERS },
     Family { title: "Editing of bodies", filters: edit::FILTERS },
     Family { title: "Contents of bodies", filters: content::FILTERS },
@@ -175,13 +177,21 @@ pub struct Handles {
     pub audit_body_bytes: usize,
     /// How connections are opened to whoever knows the keys of tokens.
     pub dialer: wire::Dialer,
+    /// Most bytes that `cache` keeps, of all routes together.
+    pub cache_bytes: usize,
     /// Secrets that filters send to services outside.
     pub secrets: Arc<crate::secrets::Secrets>,
 }
 
 impl Default for Handles {
     fn default() -> Self {
-        Self { audit: None, audit_body_bytes: 1024, dialer: wire::Dialer::default(), secrets: Arc::default() }
+        Self {
+            audit: None,
+            audit_body_bytes: 1024,
+            dialer: wire::Dialer::default(),
+            cache_bytes: 64 << 20,
+            secrets: Arc::default(),
+        }
     }
 }
 

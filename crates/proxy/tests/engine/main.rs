@@ -13,6 +13,7 @@
 mod backends;
 mod balancing;
 mod bodies;
+mod caching;
 mod compression;
 mod conformance;
 mod edges;

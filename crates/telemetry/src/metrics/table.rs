@@ -84,6 +84,9 @@ pub const TABLE: &[Metric] = &[
     ENDPOINT_DROP,
     QUEUE_RUNNING,
     QUEUE_WAITING,
+    CACHE_REQUESTS,
+    CACHE_BYTES,
+    CACHE_LEFT_OUT,
     LOG_LINES_DROPPED,
     BUILD_INFO,
     CPU_SECONDS,
@@ -197,6 +200,21 @@ pub const QUEUE_RUNNING: Metric =
 /// By kind of queue (`fifo`, `lifoGroup`) and the route or group it belongs to.
 pub const QUEUE_WAITING: Metric =
     gauge("tombolo_queue_waiting", &["kind", "name"], "Requests that wait in a queue for a place.");
+/// By what became of the request: `hit`, `stale` or `miss`.
+pub const CACHE_REQUESTS: Metric = counter(
+    "tombolo_cache_requests_total",
+    &["outcome"],
+    "Total number of requests that the filter cache answered, answered with something stale, or passed on.",
+);
+/// Of this process.
+pub const CACHE_BYTES: Metric =
+    gauge("tombolo_cache_bytes", &[], "Bytes that the filter cache keeps, what it is recording included.");
+/// By why: `evicted` or `oversized`.
+pub const CACHE_LEFT_OUT: Metric = counter(
+    "tombolo_cache_left_out_total",
+    &["why"],
+    "Total number of answers that had to go from the filter cache, or were too large for it.",
+);
 /// Of this process.
 pub const LOG_LINES_DROPPED: Metric = counter(
     "tombolo_log_lines_dropped_total",

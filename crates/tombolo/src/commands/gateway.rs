@@ -116,6 +116,10 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "1024", value_name = "NUMBER", help_heading = "Log")]
     max_audit_body: usize,
 
+    /// Most memory that the filter `cache` takes, for all routes together
+    #[arg(long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
+    cache_bytes: u64,
+
     /// Files of secrets, or folders of them, for filters that send secrets to services outside
     #[arg(long, value_delimiter = ',', value_name = "PATH", help_heading = "Secrets")]
     credentials_paths: Vec<PathBuf>,
@@ -298,6 +302,7 @@ impl GatewayCommand {
             audit: Some(audit.clone()),
             audit_body_bytes: self.max_audit_body,
             dialer: settings.dialer.clone(),
+            cache_bytes: usize::try_from(self.cache_bytes).unwrap_or(usize::MAX),
             secrets: Arc::new(Secrets::read(self.credentials_paths.clone())?),
         };
         world.watch_secrets(&handles.secrets, self.credentials_update_interval);
