@@ -354,6 +354,7 @@ impl Handler for Gateway {
             Some(refusal) => refusal,
             None => self.carry(&mut exchange, &mut account, 0).await,
         };
+        self.send_response_copies(&mut exchange);
         if let Some(reason) = &exchange.notes.reason {
             let route =
                 if Arc::ptr_eq(&exchange.route, &self.plane.no_route.0) { "" } else { &*exchange.route };

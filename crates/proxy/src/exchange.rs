@@ -93,6 +93,8 @@ pub struct Notes {
     pub retry: Option<Arc<RetryPolicy>>,
     /// Copies of the request for others, whose answers nobody waits for.
     pub mirrors: Vec<Mirror>,
+    /// Copies of the response's body for others, likewise.
+    pub(crate) response_copies: Vec<ResponseCopy>,
     /// What filters leave for later ones under names that routes choose.
     pub context: Context,
     /// Whether the request leaves a line in the access log.
@@ -254,6 +256,15 @@ pub enum Mirror {
         /// The label.
         label: HeaderValue,
     },
+}
+
+/// A copy of a response's body on its way to somebody else.
+pub(crate) struct ResponseCopy {
+    pub(crate) origin: Origin,
+    pub(crate) host: HeaderValue,
+    /// What describes the body.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
 }
 
 impl RetryWhen {

@@ -2,8 +2,9 @@
 
 use crate::backend::{InFlight, split};
 use crate::engine::Gateway;
-use crate::exchange::{Exchange, Mirror};
+use crate::exchange::{Exchange, Mirror, ResponseCopy};
 use crate::headers;
+use http::Method;
 use http::header::{EXPECT, HOST, HeaderName};
 use std::future::Future;
 use wire::{Body, Request, Response};
@@ -60,6 +61,27 @@ impl Gateway {
                     });
                 }
             }
+        }
+    }
+
+    /// Sends the copies of response bodies that filters asked for.
+    pub(crate) fn send_response_copies(&self, exchange: &mut Exchange) {
+        for copy in std::mem::take(&mut exchange.notes.response_copies) {
+            let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
+                self.plane.builder.metrics.mirror_dropped();
+                continue;
+            };
+            let ResponseCopy { origin, host, mut headers, body } = copy;
+            headers.insert(HOST, host);
+            headers::announce_body(&body, &mut headers);
+            let mut request = Request::new(body);
+            *request.method_mut() = Method::POST;
+            *request.headers_mut() = headers;
+            let gateway = self.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                gateway.mirror(&origin, request).await;
+            });
         }
     }
 

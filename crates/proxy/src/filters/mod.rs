@@ -77,7 +77,7 @@ pub static TABLE: &[Family] = &[
     Family { title: "Secrets for services outside", filters: egress::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
-    Family { title: "Copies of requests", filters: shadow::FILTERS },
+    Family { title: "Copies for others", filters: shadow::FILTERS },
     Family { title: "Files", filters: files::FILTERS },
     Family { title: "Caching", filters: caching::FILTERS },
     Family { title: "Compression", filters: compress::FILTERS },

@@ -1,15 +1,16 @@
-//! Filters that send a copy of the request elsewhere. Nobody waits for the answers to copies, and nobody
-//! sees them.
+//! Filters that send a copy of the request, or of the response, elsewhere. Nobody waits for the answers to
+//! copies, and nobody sees them.
 
 use super::values::{Value, rewrite};
 use super::{Built, Example, Filter, FilterSpec, Step, plain};
 use crate::args::Args;
-use crate::exchange::{Exchange, Mirror};
+use crate::backend::split;
+use crate::exchange::{Exchange, Mirror, ResponseCopy};
 use crate::path;
 use crate::pattern::Rewrite;
-use http::header::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::uri::PathAndQuery;
-use wire::Origin;
+use wire::{Origin, Response};
 
 pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
@@ -65,6 +66,24 @@ pub(super) const FILTERS: &[FilterSpec] = &[
             Ok(plain(TeeLoopback(label)))
         },
     },
+    FilterSpec {
+        name: "teeResponse",
+        args: "address",
+        docs: "Sends a copy of the response's body to another address as well, by POST to its path `/`, with the \
+               body's `Content-Type` and `Content-Encoding` (Skipper sends neither). The copy is of the body as it \
+               is at this place of the route; a response without a body makes none. A copy that can't keep up is \
+               given up; the response never waits for it.",
+        example: Example {
+            filters: r#"teeResponse("https://archive.example")"#,
+            request: "GET /",
+            saw: "GET /",
+            got: "200\nhello",
+        },
+        build: |args, _| {
+            let (origin, host) = address(args)?;
+            Ok(plain(TeeResponse { origin, host }))
+        },
+    },
 ];
 
 struct Tee {
@@ -73,11 +92,17 @@ struct Tee {
     rewrite: Option<Rewrite>,
 }
 
-fn tee(args: &mut Args<'_>) -> Result<Built, String> {
+/// Where a copy goes, and its Host header.
+fn address(args: &mut Args<'_>) -> Result<(Origin, HeaderValue), String> {
     let text = args.text("address")?;
     let origin = Origin::parse(text).map_err(|fault| args.refuse("address", &fault.to_string()))?;
     let host = HeaderValue::try_from(origin.host_header())
         .map_err(|_| args.refuse("address", &format!("`{text}` has a host that no header may carry")))?;
+    Ok((origin, host))
+}
+
+fn tee(args: &mut Args<'_>) -> Result<Built, String> {
+    let (origin, host) = address(args)?;
     Ok(plain(Tee { origin, host, rewrite: args.optional(rewrite)? }))
 }
 
@@ -103,6 +128,28 @@ struct TeeLoopback(HeaderValue);
 impl Filter for TeeLoopback {
     fn request(&self, exchange: &mut Exchange) -> Step {
         exchange.notes.mirrors.push(Mirror::Loopback { label: self.0.clone() });
+        Step::Next
+    }
+}
+
+struct TeeResponse {
+    origin: Origin,
+    host: HeaderValue,
+}
+
+impl Filter for TeeResponse {
+    fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
+        if response.body().is_empty() {
+            return Step::Next;
+        }
+        let described = [CONTENT_TYPE, CONTENT_ENCODING].into_iter();
+        let headers =
+            described.filter_map(|name| response.headers().get(&name).cloned().map(|value| (name, value)));
+        let headers = headers.collect();
+        let (body, copy) = split(std::mem::take(response.body_mut()));
+        *response.body_mut() = body;
+        let (origin, host) = (self.origin.clone(), self.host.clone());
+        exchange.notes.response_copies.push(ResponseCopy { origin, host, headers, body: copy });
         Step::Next
     }
 }

@@ -104,3 +104,44 @@ async fn a_copy_can_go_through_the_table_again() {
     assert_eq!(routes, ["r", "test"]);
     assert_eq!(backend.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn a_copy_of_the_response_goes_to_another_address() {
+    let backend = Backend::start(|seen| {
+        let reply = Reply::ok("hello").header("Content-Type", "text/plain");
+        if seen.target == "/chunks" { reply.chunks(["one", "two"]) } else { reply }
+    })
+    .await;
+    let archive = Backend::saying("ignored").await;
+    let world = World::new(&format!(
+        r#"r: * -> wrapContent("[", "]") -> teeResponse("{}/path") -> sed("l", "L") -> "{}""#,
+        archive.url(),
+        backend.url()
+    ))
+    .await;
+    assert_eq!(world.ask("GET /").await.brief(), "200 [heLLo]");
+    let seen = archive.first().await;
+    // The body as it is at the filter's place: edited by the one behind, not yet wrapped by the one before.
+    assert_eq!((seen.line().as_str(), seen.text().as_str(), seen.complete), ("POST /", "heLLo", true));
+    assert_eq!(seen.header("host"), Some(archive.address().to_string().as_str()));
+    assert_eq!(seen.header("content-type"), Some("text/plain"));
+    assert_eq!(world.ask("GET /chunks").await.brief(), "200 [onetwo]");
+    assert_eq!(archive.wait_for(2).await[1].text(), "onetwo");
+    world.ask("HEAD /").await;
+    world.settled().await;
+    assert_eq!(archive.requests(), 2, "what has no body makes no copy");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_response_that_nobody_takes_holds_nobody_up() {
+    let backend = Backend::start(|_| Reply::ok("x".repeat(500_000))).await;
+    let stuck = Backend::early(|_| Reply::nothing().then_stall()).await;
+    let settings = Settings { mirrors: 3, ..Settings::default() };
+    let routes = format!(r#"r: * -> teeResponse("{}") -> "{}""#, stuck.url(), backend.url());
+    let world = World::with(Setup { settings, ..Setup::default() }, &routes).await;
+    for _ in 0..6 {
+        let answer = world.ask("GET /").await;
+        assert!(answer.complete && answer.body.len() == 500_000);
+    }
+    eventually("some copies are under way", || stuck.requests() > 0).await;
+}
