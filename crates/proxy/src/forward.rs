@@ -16,7 +16,7 @@ use http::StatusCode;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme};
+use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme, Speak};
 
 /// Pause before a repetition: short, since somebody waits, and jittered, since others repeat as well.
 const PAUSE: rules::Backoff =
@@ -288,10 +288,13 @@ impl Gateway {
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
         let changes = changes(exchange, endpoint, upgrade.as_ref());
+        let speak = match &upgrade {
+            Some(_) => Speak::Http1,
+            None => self.speaks(endpoint, exchange.notes.grpc),
+        };
         let mut body = None;
         for stale in 0..=STALE_MAX {
-            let connected =
-                self.connect(endpoint, wait.soonest(), stale < STALE_MAX, upgrade.is_some()).await;
+            let connected = self.connect(endpoint, speak, wait.soonest(), stale < STALE_MAX).await;
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(fault) => {

@@ -89,12 +89,14 @@ impl Gateway {
         let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
         let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
         let in_flight = InFlight::begin(&endpoint);
+        let speak = self.speaks(&endpoint, wire::is_grpc(request.headers()));
         let (head, body) = request.into_parts();
         let repeatable = body.is_empty() && head.method.is_idempotent();
         let mut body = Some(body);
         // The second time on a new connection: an idle one may have been closed as we sent.
         for idle_ones in [true, false] {
-            let Ok(mut connection) = self.connect(&endpoint, by, idle_ones, false).await else { return };
+            let connected = self.connect(&endpoint, speak, by, idle_ones).await;
+            let Ok(mut connection) = connected else { return };
             let Some(sent) = body.take() else { return };
             match connection.send_head(&(&head).into(), sent, by).await {
                 Ok(response) => {

@@ -5,25 +5,32 @@ use crate::engine::Gateway;
 use base::{Fault, Kind};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
-use wire::Connection;
+use wire::{Connection, Scheme, Speak};
 
 /// How long an idle connection may take to be ready.
 const READY_WAIT: Duration = Duration::from_millis(5);
 
 impl Gateway {
-    /// A connection to an endpoint, by this time. `idle_ones`: whether one that was used before will do;
-    /// `upgrade`: whether it must be one that can change its protocol.
+    /// What a request to this endpoint must be carried by: gRPC is nothing without HTTP/2, so an `http://`
+    /// address that is called that way is meant to speak it.
+    pub(crate) fn speaks(&self, endpoint: &Endpoint, grpc: bool) -> Speak {
+        match endpoint.origin.scheme {
+            Scheme::Http if grpc => Speak::Http2,
+            _ => self.plane.settings.dialer.speaks(&endpoint.origin),
+        }
+    }
+
+    /// A connection to an endpoint that speaks this, by this time. `idle_ones`: whether one that was used
+    /// before will do.
     pub(crate) async fn connect(
         &self,
         endpoint: &Endpoint,
+        speak: Speak,
         by: tokio::time::Instant,
         idle_ones: bool,
-        upgrade: bool,
     ) -> Result<Connection, Fault> {
-        let now = self.now();
-        let may_share = self.plane.settings.dialer.may_share(&endpoint.origin);
-        let taken = if idle_ones && !upgrade {
-            match self.core.pool.take(endpoint, may_share, now) {
+        let taken = if idle_ones {
+            match self.core.pool.take(endpoint, speak, self.now()) {
                 Taken::Connection(connection) if connection.is_ready() => return Ok(connection),
                 Taken::Connection(connection) => Some(connection),
                 Taken::Open | Taken::OpenInTurn(_) => None,
@@ -38,11 +45,7 @@ impl Gateway {
             {
                 return Ok(connection);
             }
-            if upgrade {
-                self.reach_http1(endpoint, idle_ones).await
-            } else {
-                self.reach(endpoint, idle_ones).await
-            }
+            self.reach(endpoint, speak, idle_ones).await
         });
         tokio::time::timeout_at(by, reach).await.unwrap_or_else(|_| {
             Err(Fault::new(Kind::Timeout, format!("no connection to `{}` in time", endpoint.origin)))
@@ -50,16 +53,19 @@ impl Gateway {
     }
 
     /// A connection from the pool, or a new one.
-    async fn reach(&self, endpoint: &Endpoint, idle_ones: bool) -> Result<Connection, Fault> {
+    async fn reach(&self, endpoint: &Endpoint, speak: Speak, idle_ones: bool) -> Result<Connection, Fault> {
         let turn = if idle_ones {
-            match self.kept(endpoint).await {
+            match self.kept(endpoint, speak).await {
                 Ok(connection) => return Ok(connection),
                 Err(turn) => turn,
             }
         } else {
             None
         };
-        let connection = self.plane.settings.dialer.dial(&endpoint.origin).await?;
+        let connection = self.plane.settings.dialer.dial_speaking(&endpoint.origin, speak).await?;
+        if speak == Speak::Http1 {
+            return Ok(connection);
+        }
         let connection = self.core.pool.opened(endpoint, connection);
         drop(turn);
         Ok(connection)
@@ -67,11 +73,14 @@ impl Gateway {
 
     /// A connection from the pool; without one, leave to open one, held while it is being opened if others
     /// wait for it.
-    async fn kept(&self, endpoint: &Endpoint) -> Result<Connection, Option<OwnedMutexGuard<()>>> {
+    async fn kept(
+        &self,
+        endpoint: &Endpoint,
+        speak: Speak,
+    ) -> Result<Connection, Option<OwnedMutexGuard<()>>> {
         let pool = &self.core.pool;
-        let may_share = self.plane.settings.dialer.may_share(&endpoint.origin);
         loop {
-            match pool.take(endpoint, may_share, self.now()) {
+            match pool.take(endpoint, speak, self.now()) {
                 Taken::Connection(connection) => {
                     if let Some(connection) = usable(connection).await {
                         return Ok(connection);
@@ -85,16 +94,6 @@ impl Gateway {
                 }
             }
         }
-    }
-
-    /// The same, of connections that can change their protocol.
-    async fn reach_http1(&self, endpoint: &Endpoint, idle_ones: bool) -> Result<Connection, Fault> {
-        while idle_ones && let Some(connection) = self.core.pool.take_idle(endpoint, self.now()) {
-            if let Some(connection) = usable(connection).await {
-                return Ok(connection);
-            }
-        }
-        self.plane.settings.dialer.dial_http1(&endpoint.origin).await
     }
 }
 

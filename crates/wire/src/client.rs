@@ -8,7 +8,6 @@ mod origin;
 
 pub use origin::{Origin, Scheme};
 
-use crate::tls::Offer;
 use crate::{Body, ClientTls, Http1, Outgoing, Request, Response, h1};
 use base::{Blame, Fault, Kind, Retry};
 use std::net::SocketAddr;
@@ -19,6 +18,17 @@ use tokio::time::{Instant, timeout_at};
 
 /// After how long a silence TCP asks whether an upstream is still there (Skipper's `-keepalive-backend`).
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// What a connection shall speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speak {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without TLS by prior knowledge.
+    Http2,
+    /// HTTP/2 if the upstream knows it, otherwise HTTP/1.1.
+    Either,
+}
 
 /// Opens connections.
 #[derive(Clone)]
@@ -48,40 +58,35 @@ impl Default for Dialer {
 }
 
 impl Dialer {
-    /// Opens a connection. Fails with `Timeout` or `Unavailable`, in both cases before any request was
-    /// sent, so trying again is safe.
+    /// Opens a connection that speaks the best that both ends know. Fails with `Timeout` or `Unavailable`, in
+    /// both cases before any request was sent, so trying again is safe.
     pub async fn dial(&self, origin: &Origin) -> Result<Connection, Fault> {
-        let offer = if self.http2 { Offer::Both } else { Offer::Http1 };
-        self.dial_offering(origin, offer).await
+        self.dial_speaking(origin, self.speaks(origin)).await
     }
 
-    /// Opens a connection that speaks HTTP/1.1, for requests that only it can carry (a change of protocol).
-    /// Fails as [`Dialer::dial`] does.
-    pub async fn dial_http1(&self, origin: &Origin) -> Result<Connection, Fault> {
-        self.dial_offering(origin, Offer::Http1).await
-    }
-
-    /// Whether connections to this upstream may turn out to carry many requests at a time.
-    pub fn may_share(&self, origin: &Origin) -> bool {
+    /// What connections to this upstream speak if nothing else is wanted.
+    pub fn speaks(&self, origin: &Origin) -> Speak {
         match origin.scheme {
-            Scheme::Http => false,
-            Scheme::Https => self.http2,
-            Scheme::H2c => true,
+            Scheme::Https if self.http2 => Speak::Either,
+            Scheme::Http | Scheme::Https => Speak::Http1,
+            Scheme::H2c => Speak::Http2,
         }
     }
 
-    async fn dial_offering(&self, origin: &Origin, offer: Offer) -> Result<Connection, Fault> {
+    /// Opens a connection that speaks this, for requests that nothing else can carry: a change of protocol
+    /// takes HTTP/1.1, gRPC takes HTTP/2. Fails as [`Dialer::dial`] does.
+    pub async fn dial_speaking(&self, origin: &Origin, speak: Speak) -> Result<Connection, Fault> {
         let dial = async {
             let stream = connect(origin).await?;
             let _ = stream.set_nodelay(true);
             let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
-            match origin.scheme {
-                Scheme::Http => self.http1(stream).await,
-                Scheme::H2c => self.http2(stream, origin).await,
-                Scheme::Https => {
+            match (origin.scheme, speak) {
+                (Scheme::Http | Scheme::H2c, Speak::Http2) => self.http2(stream, origin).await,
+                (Scheme::Http | Scheme::H2c, _) => self.http1(stream).await,
+                (Scheme::Https, _) => {
                     let tls = self.tls.clone().map_or_else(ClientTls::system, Ok)?;
-                    let stream = tls.connect(&origin.host, stream, offer).await?;
+                    let stream = tls.connect(&origin.host, stream, speak).await?;
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                         self.http2(stream, origin).await
                     } else {

@@ -20,7 +20,7 @@ mod upgrade;
 mod watch;
 
 pub use body::{Body, Ending, Tail};
-pub use client::{Connection, Dialer, Origin, Scheme, SendError};
+pub use client::{Connection, Dialer, Origin, Scheme, SendError, Speak};
 pub use handler::{Edge, Handler, Peer, Request, Response, WriteWithin, is_grpc};
 pub use listen::{bind, bind_each};
 pub use outgoing::Outgoing;

@@ -4,7 +4,6 @@
 mod client;
 mod server;
 
-pub(crate) use client::Offer;
 pub use client::{ClientTls, Trust};
 pub use server::{CertificateFiles, ServerTls};
 

@@ -6,7 +6,7 @@ use base::Moment;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wire::Connection;
+use wire::{Connection, Speak};
 
 /// Idle connections kept for each endpoint by each core (Skipper's `-idle-conns-num` default).
 const IDLE_PER_ENDPOINT: usize = 64;
@@ -57,26 +57,22 @@ pub(crate) enum Taken {
 }
 
 impl Pool {
-    /// A connection to this endpoint that can carry a request now: the idle one used last, or a share.
-    /// Dead and old ones are dropped. `may_share`: whether a connection that is opened may turn out to be a
-    /// shared one.
-    pub(crate) fn take(&self, endpoint: &Endpoint, may_share: bool, now: Moment) -> Taken {
+    /// A connection to this endpoint that speaks this and can carry a request now: the idle one used last,
+    /// or a share. Dead and old ones are dropped.
+    pub(crate) fn take(&self, endpoint: &Endpoint, speak: Speak, now: Moment) -> Taken {
         let mut endpoints = self.lock();
-        if !may_share {
+        if speak == Speak::Http1 {
             let idle = endpoints.get_mut(&endpoint.number).and_then(|kept| kept.take_idle(now));
             return idle.map_or(Taken::Open, Taken::Connection);
         }
         let kept = endpoints.entry(endpoint.number).or_default();
-        match kept.share().or_else(|| kept.take_idle(now)) {
+        let either = speak == Speak::Either;
+        let idle = |kept: &mut Kept| if either { kept.take_idle(now) } else { None };
+        match kept.share().or_else(|| idle(kept)) {
             Some(connection) => Taken::Connection(connection),
-            None if kept.alone => Taken::Open,
+            None if kept.alone && either => Taken::Open,
             None => Taken::OpenInTurn(kept.opening.clone()),
         }
-    }
-
-    /// A connection that can change its protocol.
-    pub(crate) fn take_idle(&self, endpoint: &Endpoint, now: Moment) -> Option<Connection> {
-        self.lock().get_mut(&endpoint.number)?.take_idle(now)
     }
 
     /// A share of a connection that somebody else has opened meanwhile.
@@ -183,7 +179,7 @@ mod tests {
     async fn with_a_share(backend: &H2Backend) -> (Pool, Endpoint, Connection) {
         let (pool, endpoint) =
             (Pool::default(), Endpoint::fleeting(&backend.url(), Moment::default()).unwrap());
-        assert!(matches!(pool.take(&endpoint, true, Moment::default()), Taken::OpenInTurn(_)));
+        assert!(matches!(pool.take(&endpoint, Speak::Http2, Moment::default()), Taken::OpenInTurn(_)));
         let origin = Origin::parse(&backend.url()).unwrap();
         let share = pool.opened(&endpoint, Dialer::default().dial(&origin).await.unwrap());
         (pool, endpoint, share)
@@ -195,7 +191,9 @@ mod tests {
         let (pool, endpoint, share) = with_a_share(&backend).await;
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);
         pool.sweep(at(100));
-        let Taken::Connection(other) = pool.take(&endpoint, true, at(100)) else { panic!("it is in use") };
+        let Taken::Connection(other) = pool.take(&endpoint, Speak::Http2, at(100)) else {
+            panic!("it is in use")
+        };
         drop((share, other));
         pool.sweep(at(200));
         pool.sweep(at(219));

@@ -88,6 +88,25 @@ async fn messages_stream_both_ways_as_they_come_and_the_status_follows() {
 }
 
 #[tokio::test]
+async fn calls_reach_services_whose_address_does_not_say_what_they_speak() {
+    let backend = H2Backend::echo().await;
+    let setup = Setup { services: vec!["greeter"], ..Setup::default() };
+    let world = World::with(setup, r#"r: * -> "service://greeter""#).await;
+    world.instances("greeter", &[format!("http://{}", backend.address())]);
+    let mut client = world.h2().await;
+    for _ in 0..3 {
+        assert_eq!(client.ask(&format!("{CALL}\n\nhello")).await.brief(), "200 hello");
+    }
+    assert_eq!(backend.connections(), 1);
+    let plain = client.ask("GET /").await;
+    assert_eq!(plain.status, 503, "others are told in HTTP/1.1, which this one does not speak");
+    let http1 = Backend::echo().await;
+    world.instances("greeter", &[http1.url()]);
+    let told = client.ask(CALL).await;
+    assert!(told.header("grpc-message").unwrap().contains("not HTTP/2"), "{told:?}");
+}
+
+#[tokio::test]
 async fn errors_of_ours_are_grpc_statuses_that_say_why() {
     let refusing = Backend::refusing().await;
     let world = World::new(&format!(

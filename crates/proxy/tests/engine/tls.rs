@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Client, eventually};
-use wire::{ClientTls, Dialer, Limits, Origin, ServerTls};
+use wire::{ClientTls, Dialer, Limits, Origin, ServerTls, Speak};
 
 /// A certificate for `localhost` and what trusts it.
 pub(crate) struct Pair {
@@ -54,7 +54,7 @@ async fn both_ends_agree_on_the_best_protocol_they_know() {
         assert_eq!(inner.records(count).await.last().unwrap()["proto"], expected);
     }
     // A client that offers nothing gets HTTP/1.1.
-    assert!(pair.dialer(true).dial_http1(&origin).await.unwrap().can_upgrade());
+    assert!(pair.dialer(true).dial_speaking(&origin, Speak::Http1).await.unwrap().can_upgrade());
     assert!(!pair.dialer(true).dial(&origin).await.unwrap().can_upgrade());
 }
 

@@ -1,6 +1,7 @@
 //! Whom we trust when we call out, and what we offer to speak.
 
 use super::{TlsVersion, provider, read_certificates, read_pair, wrong};
+use crate::Speak;
 use base::{Fault, Kind};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,17 +18,9 @@ use tokio_rustls::client::TlsStream;
 /// Whom we trust when we call out. Sessions are resumed where the other end lets us.
 #[derive(Clone)]
 pub struct ClientTls {
-    /// Offers HTTP/2 and HTTP/1.1.
-    both: TlsConnector,
-    /// Offers HTTP/1.1 alone.
     http1: TlsConnector,
-}
-
-/// What a client offers to speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offer {
-    Both,
-    Http1,
+    http2: TlsConnector,
+    either: TlsConnector,
 }
 
 /// Who must vouch for the other end, and how we prove who we are.
@@ -81,23 +74,29 @@ impl ClientTls {
                 builder.with_client_cert_resolver(pair)
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http1 = TlsConnector::from(Arc::new(config.clone()));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { both: TlsConnector::from(Arc::new(config)), http1 })
+        let mut offering = |protocols: &[&[u8]]| {
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(config.clone()))
+        };
+        Ok(Self {
+            http1: offering(&[b"http/1.1"]),
+            http2: offering(&[b"h2"]),
+            either: offering(&[b"h2", b"http/1.1"]),
+        })
     }
 
     pub(crate) async fn connect(
         &self,
         host: &str,
         stream: TcpStream,
-        offer: Offer,
+        speak: Speak,
     ) -> Result<TlsStream<TcpStream>, Fault> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Fault::new(Kind::Invalid, format!("`{host}` is no name TLS could check")))?;
-        let connector = match offer {
-            Offer::Both => &self.both,
-            Offer::Http1 => &self.http1,
+        let connector = match speak {
+            Speak::Http1 => &self.http1,
+            Speak::Http2 => &self.http2,
+            Speak::Either => &self.either,
         };
         connector.connect(name, stream).await.map_err(|error| {
             Fault::new(Kind::Unavailable, format!("no TLS connection to `{host}`")).because(error)

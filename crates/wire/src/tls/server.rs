@@ -175,7 +175,7 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut stream, b"x").await.ok()
         });
         let stream = TcpStream::connect(address).await.unwrap();
-        let mut stream = client.connect(name, stream, super::super::Offer::Both).await?;
+        let mut stream = client.connect(name, stream, crate::Speak::Either).await?;
         let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1]).await;
         served.await.unwrap();
         let connection = stream.get_ref().1;
