@@ -320,7 +320,7 @@ impl From<&'static str> for Body {
     }
 }
 
-fn incoming_fault(error: hyper::Error) -> Fault {
+pub(crate) fn incoming_fault(error: hyper::Error) -> Fault {
     // hyper says that chunks are malformed by the kind of an I/O error.
     let malformed = std::error::Error::source(&error)
         .and_then(|source| source.downcast_ref::<std::io::Error>())

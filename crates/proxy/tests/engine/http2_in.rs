@@ -152,6 +152,40 @@ async fn a_body_larger_than_allowed_is_refused_but_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_wants_is_read_for_a_while_before_the_answer() {
+    let world = World::new("r: * -> inlineContent(\"early\") -> <shunt>").await;
+    let mut client = world.h2().await;
+    let mut call = client.begin("POST /", false).await;
+    for _ in 0..64 {
+        call.body.reserve_capacity(16 << 10);
+        while call.body.capacity() == 0 {
+            let more = std::future::poll_fn(|cx| call.body.poll_capacity(cx));
+            let more = tokio::time::timeout(PATIENCE, more).await.expect("all of it is taken");
+            more.expect("the stream is open").unwrap();
+        }
+        let capacity = call.body.capacity();
+        call.body.send_data(vec![0; capacity].into(), false).unwrap();
+    }
+    let begun = tokio::time::Instant::now();
+    call.send("", true);
+    assert_eq!(call.answer().await.brief(), "200 early");
+    assert!(begun.elapsed() < Duration::from_secs(1), "it comes with the end of the request");
+
+    // Who does not end is not waited for for ever, and who calls by gRPC not at all.
+    let endless = client.begin("POST /", false).await;
+    let grpc = client.begin("POST /\ncontent-type: application/grpc", false).await;
+    for (mut call, waits) in [(endless, true), (grpc, false)] {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(call.head().await.unwrap().status(), 200);
+        assert_eq!(begun.elapsed() > Duration::from_secs(1), waits);
+        assert_eq!(call.piece().await.unwrap().unwrap(), "early");
+        let ended = std::future::poll_fn(|cx| call.body.poll_reset(cx));
+        assert_eq!(tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap(), Reason::NO_ERROR);
+    }
+    assert_eq!(client.ask("GET /").await.brief(), "200 early");
+}
+
+#[tokio::test]
 async fn who_does_not_take_a_response_loses_that_alone() {
     let backend = Backend::start(|seen| match seen.target.as_str() {
         "/endless" => Reply::status(200).chunks(vec!["x".repeat(16 << 10); 1000]),

@@ -4,13 +4,16 @@
 use super::life::{self, Activity};
 use super::{Drain, Limits};
 use crate::handler::{Handler, Peer, WriteWithin};
+use crate::linger;
 use crate::watch::{Patience, WriteWatch};
 use crate::{Body, Response};
 use base::Fault;
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderValue};
-use http::{HeaderMap, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Request, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// What a client may send of one request's body before the backend has taken it.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -58,11 +61,13 @@ pub(super) async fn serve(
     let fickle = Arc::new(Fickle::default());
     let watched = fickle.clone();
     let (headers, read_timeout) = (limits.headers, limits.read_timeout);
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (handler, peer, busy) = (handler.clone(), peer.clone(), asked.begin());
         let asked = watched.begin();
         async move {
-            let mut request = request.map(Body::incoming);
+            let (head, incoming) = request.into_parts();
+            let (body, unwanted) = Given::body(incoming);
+            let mut request = Request::from_parts(head, body);
             if request.headers().len() > headers {
                 asked.answered();
                 let mut refusal = Response::new(Body::empty());
@@ -71,13 +76,21 @@ pub(super) async fn serve(
             }
             join_cookies(request.headers_mut());
             // A call of gRPC may be open for days; that its client is there the pings tell.
-            if !crate::is_grpc(request.headers()) {
+            let grpc = crate::is_grpc(request.headers());
+            if !grpc {
                 request = request.map(|body| body.with_deadline(read_timeout));
             }
             let mut response = handler.handle(request, &peer).await;
             asked.answered();
             if let Some(WriteWithin(wait)) = response.extensions_mut().remove() {
                 PACE.with(|pace| pace.patience.until(wait));
+            }
+            // Who calls by gRPC knows that an answer ends the call, and may wait for it to end its own side.
+            if let Some(mut unwanted) = unwanted
+                && !grpc
+                && let Ok(rest) = unwanted.try_recv()
+            {
+                read_on(rest).await;
             }
             Ok(life::watched(response, busy).map(Taken))
         }
@@ -151,6 +164,67 @@ fn join_cookies(headers: &mut HeaderMap) {
     let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
+    }
+}
+
+/// Reads for a while what nobody wants before the answer is given. Some clients that are still sending then
+/// miss an answer whose stream is reset behind it, or wait for ever, though they must not (RFC 9113 section 8.1;
+/// curl before 8.0).
+async fn read_on(mut rest: Incoming) {
+    let _ = tokio::time::timeout(linger::WAIT, async {
+        let mut left = linger::BYTES_MAX;
+        while left > 0
+            && let Some(Ok(frame)) = rest.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    })
+    .await;
+}
+
+/// A request's body that is given back when it is dropped before its end.
+struct Given {
+    incoming: Option<Incoming>,
+    back: Option<oneshot::Sender<Incoming>>,
+}
+
+impl Given {
+    fn body(incoming: Incoming) -> (Body, Option<oneshot::Receiver<Incoming>>) {
+        if incoming.is_end_stream() {
+            return (Body::empty(), None);
+        }
+        let (back, unwanted) = oneshot::channel();
+        (Body::stream(Self { incoming: Some(incoming), back: Some(back) }), Some(unwanted))
+    }
+}
+
+impl http_body::Body for Given {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        Pin::new(incoming).poll_frame(cx).map_err(crate::body::incoming_fault)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        let rest = self.incoming.take().filter(|incoming| !incoming.is_end_stream());
+        if let (Some(rest), Some(back)) = (rest, self.back.take()) {
+            let _ = back.send(rest);
+        }
     }
 }
 
