@@ -246,6 +246,13 @@ async fn serve(mut stream: TcpStream, connection: usize, state: &State) {
                 return;
             }
             After::Stall => return left(&stream).await,
+            After::HalfClose => {
+                let _ = stream.shutdown().await;
+                while buffer.more(&mut stream).await.is_ok_and(|more| more) {
+                    buffer.take_all();
+                }
+                return;
+            }
             After::CloseOnNext => {
                 let _ = stream.readable().await;
                 return;

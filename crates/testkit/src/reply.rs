@@ -35,6 +35,7 @@ pub(crate) enum After {
     Close,
     Reset,
     Stall,
+    HalfClose,
     CloseOnNext,
 }
 
@@ -156,6 +157,12 @@ impl Reply {
     /// Then nothing happens until the other end closes. Nothing is read either.
     pub fn then_stall(mut self) -> Self {
         self.after = After::Stall;
+        self
+    }
+
+    /// Then no more is written, but what comes is still taken.
+    pub fn then_half_close(mut self) -> Self {
+        self.after = After::HalfClose;
         self
     }
 

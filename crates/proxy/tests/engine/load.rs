@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use testkit::{Backend, Client, PATIENCE, Reply, eventually};
 
-/// Requests that cross the close of an idle connection, over all clients.
-const CROSSINGS: usize = 20_000;
+/// Requests among which many cross the close of an idle connection, over all clients; `TEST_CROSSINGS` asks for
+/// more.
+fn crossings() -> usize {
+    std::env::var("TEST_CROSSINGS").map_or(20_000, |number| number.parse().unwrap())
+}
 
 #[tokio::test]
 async fn no_request_fails_because_the_backend_closes_idle_connections() {
     // Of each four answers one is followed by a close as soon as the next request arrives, one by a close
     // at once; both are silent, so the next request is on its way when the close is noticed.
+    let crossings = crossings();
     let backend = Backend::start(|seen| match seen.number % 8 {
         0 => Reply::ok("x").then_close_on_next(),
         4 => Reply::ok("x").then_close(),
@@ -30,7 +34,7 @@ async fn no_request_fails_because_the_backend_closes_idle_connections() {
         clients.spawn(async move {
             // Pipelined by tens, so that the test costs less than what it tests.
             let batch = message("GET /").repeat(10);
-            for _ in 0..CROSSINGS / 8 / 10 {
+            for _ in 0..crossings / 8 / 10 {
                 client.send(&batch).await;
                 for _ in 0..10 {
                     assert_eq!(client.answer().await.brief(), "200 x");
@@ -41,7 +45,7 @@ async fn no_request_fails_because_the_backend_closes_idle_connections() {
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
     }
-    assert!(backend.connections() > CROSSINGS / 10, "{} connections", backend.connections());
+    assert!(backend.connections() > crossings / 10, "{} connections", backend.connections());
 }
 
 #[tokio::test]

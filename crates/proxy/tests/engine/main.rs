@@ -20,6 +20,8 @@ mod edges;
 mod editing;
 mod egress;
 mod files;
+mod faults;
+mod faults_slow;
 mod forwarding;
 mod grpc;
 mod hardship;
