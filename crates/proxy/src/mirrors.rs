@@ -73,7 +73,6 @@ impl Gateway {
             };
             let ResponseCopy { origin, host, mut headers, body } = copy;
             headers.insert(HOST, host);
-            headers::announce_body(&body, &mut headers);
             let mut request = Request::new(body);
             *request.method_mut() = Method::POST;
             *request.headers_mut() = headers;
