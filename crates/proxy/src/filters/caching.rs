@@ -152,7 +152,10 @@ impl Caching {
         }
         let target = exchange.uri.path_and_query().map_or("/", |target| target.as_str());
         let host = exchange.host().to_ascii_lowercase();
-        let mut key = format!("{}\0{host}\0{target}", exchange.route);
+        // Routes for declared calls are in a table of their own, whose ids may be the same.
+        let edge = exchange.arrival.edge.as_ref();
+        let edge = edge.map_or_else(String::new, |edge| format!("{} to {}", edge.caller, edge.callee));
+        let mut key = format!("{}\0{edge}\0{host}\0{target}", exchange.route);
         for name in &self.keys {
             key.push('\0');
             for value in headers.get_all(name) {

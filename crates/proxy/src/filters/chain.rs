@@ -2,6 +2,7 @@
 //! response. Filters are plain functions; what one of them waits for is awaited here.
 
 use super::answers::nothing;
+use super::absent::why_absent;
 use super::{Built, FilterEnv, Step, Wishes, find, names};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
@@ -129,9 +130,12 @@ impl Chain {
 
 fn install(call: &Call, env: &FilterEnv) -> Result<Installed, Refusal> {
     let Some(spec) = find(&call.name) else {
-        return Err(Refusal::new("unknown_filter", format!("filter `{}` is not known", call.name))
-            .at(call.span.clone())
-            .suggest(&call.name, names()));
+        let refusal = Refusal::new("unknown_filter", format!("filter `{}` is not known", call.name));
+        let refusal = refusal.at(call.span.clone());
+        return Err(match why_absent(&call.name) {
+            Some(why) => refusal.hint(format!("Skipper has it: {why}")),
+            None => refusal.suggest(&call.name, names()),
+        });
     };
     let mut args = Args::new(&call.args);
     let built = (spec.build)(&mut args, env).and_then(|filter| args.end().map(|()| filter));

@@ -1,6 +1,7 @@
 //! What filters are, and the table of all of them. A family of filters is a file here; adding a filter is a
 //! place in a file and a line in a table; the reference page, help and completion follow from the tables.
 
+mod absent;
 mod answers;
 pub(crate) mod audit;
 mod auth;

@@ -1,5 +1,6 @@
 //! The reference page of all filters.
 
+use super::absent::ABSENT;
 use super::{FilterSpec, TABLE};
 use std::fmt::Write as _;
 
@@ -51,6 +52,11 @@ pub fn page() -> String {
             quote(&mut page, "response", example.got);
             page.push_str("```\n");
         }
+    }
+    page.push_str("\n## Skipper's filters that are not here\n");
+    for absent in ABSENT {
+        let names: Vec<String> = absent.names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = write!(page, "\n- {}: {}.\n", names.join(", "), absent.why);
     }
     page
 }

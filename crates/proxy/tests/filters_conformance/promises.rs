@@ -155,6 +155,22 @@ async fn limits_count_for_the_route_or_for_each_client() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_one_plane_is_not_given_by_another() {
+    let stage = Stage::new();
+    let chain = stage.chain(r#"cache("1m", "0s", "0s")"#).unwrap();
+    let ask = async |caller: Option<&str>| {
+        let mut exchange = get(&stage);
+        let edge = |caller: &str| wire::Edge { caller: caller.to_owned(), callee: "cart".to_owned() };
+        exchange.arrival.edge = caller.map(|caller| std::sync::Arc::new(edge(caller)));
+        let carried = stage.carry(&chain, &mut exchange, hello).await;
+        texts(&carried.headers, "x-cache-status").concat()
+    };
+    assert_eq!([ask(None).await, ask(None).await], ["MISS", "HIT"]);
+    assert_eq!([ask(Some("web")).await, ask(Some("web")).await], ["MISS", "HIT"]);
+    assert_eq!(ask(Some("orders")).await, "MISS");
+}
+
+#[tokio::test]
 async fn what_filters_note_is_what_the_engine_needs() {
     let stage = Stage::new();
     let chain = stage
