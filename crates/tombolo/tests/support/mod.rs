@@ -81,8 +81,21 @@ impl Folder {
     pub(crate) fn plain(&self, text: &str) -> String {
         let text = text.replace(&test_app_path().display().to_string(), "APP");
         let text = text.replace(&std::env::current_exe().unwrap().display().to_string(), "TEST");
+        let text = without_arguments(&text);
         plain(&text.replace(&self.path().display().to_string(), "DIR"))
     }
+}
+
+/// A text that names this test as `TEST`, whatever arguments it was given.
+fn without_arguments(text: &str) -> String {
+    let mut parts = text.split("`TEST ");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('`').unwrap_or(0);
+        plain += "`TEST";
+        plain += &part[end..];
+    }
+    plain
 }
 
 /// Runs a command to its end, which must come.
