@@ -1,8 +1,8 @@
 //! The filters of one route, built once and run for every request: forward on the request, backward on the
 //! response. Filters are plain functions; what one of them waits for is awaited here.
 
-use super::answers::nothing;
 use super::absent::why_absent;
+use super::answers::nothing;
 use super::{Built, FilterEnv, Step, Wishes, find, names};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
