@@ -89,16 +89,33 @@ fn ten_thousand_idle_clients_cost_little_memory_and_disturb_nobody() {
     assert_eq!(get(address, "/a").status, 200);
 }
 
-#[test]
-fn without_file_descriptors_it_waits_and_then_goes_on() {
-    let folder = Folder::new();
+/// A gateway from a shell that has limited its descriptors by these options of `ulimit`.
+fn limited(folder: &Folder, options: &str) -> Running {
     let mut command = Command::new("sh");
     command
-        .args(["-c", &format!("ulimit -n {DESCRIPTORS} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_tombolo")])
+        .args(["-c", &format!("ulimit {options} {DESCRIPTORS} && exec \"$@\""), "sh"])
+        .arg(env!("CARGO_BIN_EXE_tombolo"))
         .args(arguments(&["-inline-routes", "a: * -> status(200) -> <shunt>;"]))
         .current_dir(folder.path())
         .stdin(Stdio::null());
-    let mut gateway = Running::of(command);
+    Running::of(command)
+}
+
+#[test]
+fn a_low_limit_that_may_be_raised_is() {
+    let folder = Folder::new();
+    let mut gateway = limited(&folder, "-Sn");
+    let address = gateway.address("gateway http://");
+    let mut clients: Vec<_> = (0..DESCRIPTORS * 3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for stream in &mut clients {
+        assert!(ask(stream).unwrap().starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[test]
+fn without_file_descriptors_it_waits_and_then_goes_on() {
+    let folder = Folder::new();
+    let mut gateway = limited(&folder, "-n");
     let address = gateway.address("gateway http://");
     assert_eq!(get(address, "/a").status, 200);
     let mut clients: Vec<_> = (0..DESCRIPTORS * 3).map(|_| TcpStream::connect(address).unwrap()).collect();
