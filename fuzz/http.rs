@@ -2,14 +2,14 @@
 //! ordinary tests of `wire` share these.
 #![allow(dead_code, reason = "each of those who share this file uses a part of it")]
 
-use http::{HeaderMap, Method};
+use http::Method;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{Conversation, Rest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use wire::raw::{self, ReadHead, chunked_body, request_head, response_head};
-use wire::{Body, Drainer, Handler, Http1, Limits, Peer, Request, Response};
+use wire::{Body, Drainer, Handler, Headers, Http1, Limits, Peer, Request, Response};
 
 /// More than the heads that are tried.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -97,7 +97,7 @@ fn written(head: &ReadHead) -> Vec<u8> {
 }
 
 /// Nothing in a field ends its line.
-fn check(headers: &HeaderMap) {
+fn check(headers: &Headers) {
     for (name, value) in headers {
         assert!(
             !value.as_bytes().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'),
@@ -165,7 +165,7 @@ async fn served(bytes: &[u8], step: usize) -> Vec<String> {
 }
 
 /// Status, fields and body of the answer, or that there was none.
-async fn answered(bytes: &[u8], method: &Method, step: usize) -> Option<(u16, HeaderMap, Option<Vec<u8>>)> {
+async fn answered(bytes: &[u8], method: &Method, step: usize) -> Option<(u16, Headers, Option<Vec<u8>>)> {
     let (ours, mut theirs) = duplex(16 << 20);
     let mut connection = raw::connect(ours, Http1::Strict).await.expect("nothing is sent yet");
     let mut request = Request::new(Body::empty());

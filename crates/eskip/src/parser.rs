@@ -219,7 +219,8 @@ impl<'a> Parser<'a> {
     }
 
     fn predicates(&mut self, context: Context) -> Result<Vec<Call>, Stop> {
-        let mut predicates = Vec::new();
+        // Most routes have one, and a table has many routes.
+        let mut predicates = Vec::with_capacity(1);
         loop {
             match self.current.kind {
                 Kind::Any => self.advance(),

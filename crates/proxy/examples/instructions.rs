@@ -6,13 +6,14 @@
 
 use base::{Chance, Clock, Source, UnixTime};
 use eskip::{Arg, Call, Route};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use proxy::lookup::{Entry, Lookup, Options, compile};
 use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Definitions, Gateway, Lasting, Plane, Question, Services, Settings};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use wire::Headers;
 use wire::{Body, Peer};
 
 /// Filters as routes have them, in the order in which a chain takes them.
@@ -56,7 +57,7 @@ fn lookup(routes: usize, times: usize) {
         Entry { rule, payload: at }
     });
     let lookup = Lookup::build(entries.collect(), &options);
-    let (chance, headers) = (Chance::seeded(1), HeaderMap::new());
+    let (chance, headers) = (Chance::seeded(1), Headers::new());
     let requests: Vec<(usize, String, &str)> = (0..REQUESTS)
         .map(|_| {
             let at = chance.below(routes);
@@ -127,7 +128,7 @@ fn request(filters: usize, times: usize) {
                 .header("user-agent", "bench")
                 .body(Body::empty())
                 .expect("a request");
-            let response = gateway.call(request, &peer).await;
+            let response = gateway.call(request.into(), &peer).await;
             assert_eq!(response.status(), StatusCode::OK);
         }
     };

@@ -4,12 +4,13 @@
 
 use base::{Chance, UnixTime};
 use eskip::{Arg, Call, Route};
-use http::{HeaderMap, Method};
+use http::Method;
 use proxy::Question;
 use proxy::lookup::{Entry, Lookup, Options, compile};
 use proxy::predicates::PredicateEnv;
 use std::hint::black_box;
 use std::time::Instant;
+use wire::Headers;
 
 /// Look-ups that are timed, after as many that are not.
 const LOOKUPS: usize = 1_000_000;
@@ -86,7 +87,7 @@ fn measure(shape: &Shape, routes: usize) -> (f64, f64, f64) {
     let chance = Chance::seeded(1);
     let wanted: Vec<usize> = (0..REQUESTS).map(|_| chance.below(routes)).collect();
     let requests: Vec<(String, String)> = wanted.iter().map(|at| (shape.request)(*at)).collect();
-    let headers = HeaderMap::new();
+    let headers = Headers::new();
     let question = |at: usize| {
         let (host, path) = &requests[at % REQUESTS];
         let mut question = Question::new(&Method::GET, path, host, &headers, &chance);

@@ -2,10 +2,10 @@
 //! however it ends: answered, cut short, or left by its client.
 
 use crate::answer::{Cause, Reason};
-use crate::backend::Endpoint;
+use crate::backend::LocalEndpoint;
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, LogChoice};
-use crate::table::Route;
+use crate::table::LocalRoute;
 use base::{Moment, UnixTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::{Method, StatusCode, Uri, Version};
@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use telemetry::{Record, RouteMeter, Tags, TraceContext};
-use wire::{Body, Ending, Passed, Peer, Request, Response, TunnelEnd};
+use telemetry::{Record, Tags, TraceContext};
+use wire::{Body, Ending, Passed, Peer, Refused, Request, Response, Tail, TunnelEnd};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
@@ -39,9 +39,9 @@ pub(crate) struct Account {
     /// Tries beyond the first.
     pub(crate) retries: u32,
     gateway: Gateway,
-    meter: Arc<RouteMeter>,
-    route: Arc<str>,
-    backend: Option<(Arc<Endpoint>, Duration)>,
+    /// The route it came to last.
+    route: Option<Arc<LocalRoute>>,
+    backend: Option<(Arc<LocalEndpoint>, Duration)>,
     method: Method,
     uri: Uri,
     version: Version,
@@ -49,11 +49,13 @@ pub(crate) struct Account {
     edge: Option<Arc<wire::Edge>>,
     told_headers: ToldHeaders,
     /// Keys of the query whose values no log may show, of all routes the request was on.
-    masked_keys: Arc<[String]>,
+    masked_keys: Option<Arc<[String]>>,
     /// Counts the request as under way.
     _in_flight: telemetry::metrics::InFlight,
     /// What of the request's body has passed; only for requests with one.
     request_bytes: Option<Arc<AtomicU64>>,
+    /// The status of the answer, and what else is known of it by the time its body goes.
+    answered: Option<(u16, Noted)>,
     told: bool,
 }
 
@@ -123,8 +125,7 @@ impl Account {
         if let (None, Some(authority)) = (&told.host, request.uri().authority()) {
             told.host = HeaderValue::try_from(authority.as_str()).ok();
         }
-        let clock = &gateway.plane.builder.clock;
-        let none = gateway.plane.no_route();
+        let clock = &gateway.plane().builder.clock;
         Box::new(Self {
             at: clock.now(),
             at_unix: clock.unix(),
@@ -134,8 +135,7 @@ impl Account {
             attempts: 0,
             retries: 0,
             gateway: gateway.clone(),
-            meter: none.1.clone(),
-            route: none.0.clone(),
+            route: None,
             backend: None,
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -143,9 +143,10 @@ impl Account {
             remote: peer.remote,
             edge: peer.edge.clone(),
             told_headers: told,
-            masked_keys: none.2.clone(),
+            masked_keys: None,
             _in_flight: gateway.core.metrics.begin(),
             request_bytes: None,
+            answered: None,
             told: false,
         })
     }
@@ -167,38 +168,27 @@ impl Account {
         body.with_counter(counter)
     }
 
-    /// The name of "no route".
-    pub(crate) fn no_route(&self) -> Arc<str> {
-        self.route.clone()
-    }
-
     /// The request is on this route now.
-    pub(crate) fn on_route(&mut self, route: &Route) {
-        self.meter = route.meter.clone();
-        self.route = route.id.clone();
-        match (route.masked_keys.is_empty(), self.masked_keys.is_empty()) {
-            (true, _) => {}
-            (false, true) => self.masked_keys = route.masked_keys.clone(),
-            (false, false) => {
-                self.masked_keys = self.masked_keys.iter().chain(&*route.masked_keys).cloned().collect();
-            }
+    pub(crate) fn on_route(&mut self, route: &Arc<LocalRoute>) {
+        self.route = Some(route.clone());
+        if route.masked_keys.is_empty() {
+            return;
         }
+        self.masked_keys = Some(match self.masked_keys.take() {
+            None => route.masked_keys.clone(),
+            Some(others) => others.iter().chain(&*route.masked_keys).cloned().collect(),
+        });
     }
 
     /// A backend was asked.
-    pub(crate) fn backend(&mut self, endpoint: &Arc<Endpoint>, took: Duration) {
+    pub(crate) fn backend(&mut self, endpoint: &Arc<LocalEndpoint>, took: Duration) {
         self.backend = Some((endpoint.clone(), took));
     }
 
     /// Closes the account when the response has passed.
     pub(crate) fn finish(mut self: Box<Self>, exchange: &mut Exchange, response: Response) -> Response {
-        let status = response.status().as_u16();
-        let noted = Noted::of(exchange);
-        response.map(|body| {
-            body.with_tail(move |ending, bytes| {
-                self.tell(&End { status, bytes, cut_short: ending != Ending::Complete }, &noted);
-            })
-        })
+        self.answered = Some((response.status().as_u16(), Noted::of(exchange)));
+        response.map(|body| body.with_tail(self))
     }
 
     /// Keeps the account of a connection that has changed its protocol; it is closed with the tunnel.
@@ -210,9 +200,9 @@ impl Account {
 
     fn tell(&mut self, end: &End, noted: &Noted) {
         self.told = true;
-        let plane = &self.gateway.plane;
+        let plane = &self.gateway.plane();
         let record = Record {
-            route: &self.route,
+            route: self.route.as_ref().map_or(Record::NO_ROUTE, |route| &*route.id),
             method: self.method.as_str(),
             uri: self.uri.path_and_query().map_or(self.uri.path(), |target| target.as_str()),
             host: text(self.told_headers.host.as_ref()).unwrap_or_default(),
@@ -243,16 +233,64 @@ impl Account {
             audit: text(noted.audit.as_ref()),
             span_name: noted.span_name.as_deref(),
             tags: &noted.tags,
-            masked_keys: &self.masked_keys,
+            masked_keys: self.masked_keys.as_deref().unwrap_or_default(),
             start: self.at_unix,
         };
-        self.meter.observe(&self.gateway.core.metrics, &record);
+        let meter = self.route.as_ref().map_or(&plane.no_route, |route| &route.meter);
+        meter.observe(&self.gateway.core.metrics, &record);
         if let Some(access) = &plane.access
             && StatusCode::from_u16(end.status)
                 .is_ok_and(|status| noted.access_log.wants(status, plane.settings.access_log))
         {
             access.write(self.gateway.core.worker, &record);
         }
+    }
+}
+
+/// Tells of something that came in and was no request: it has no method and no target.
+pub(crate) fn tell_refused(gateway: &Gateway, refused: &Refused, peer: &Peer) {
+    let (plane, core) = (gateway.plane(), &gateway.core);
+    let record = Record {
+        route: Record::NO_ROUTE,
+        method: "-",
+        uri: "-",
+        host: "",
+        version: Version::HTTP_11,
+        remote: Some(peer.remote.ip()),
+        forwarded_for: None,
+        caller: peer.edge.as_ref().map(|edge| edge.caller.as_str()),
+        user: None,
+        status: refused.status.as_u16(),
+        request_bytes: 0,
+        response_bytes: 0,
+        duration: Duration::ZERO,
+        lookup: Duration::ZERO,
+        backend: None,
+        attempts: 0,
+        reason: Some(telemetry::Reason { cause: Cause::BAD_REQUEST.0, filter: None }),
+        cut_short: false,
+        trace: TraceContext::begin(&core.chance),
+        user_agent: None,
+        referer: None,
+        flow_id: None,
+        audit: None,
+        span_name: None,
+        tags: &Tags::default(),
+        masked_keys: &[],
+        start: plane.builder.clock.unix(),
+    };
+    plane.no_route.observe(&core.metrics, &record);
+    if let Some(access) = &plane.access
+        && LogChoice::default().wants(refused.status, plane.settings.access_log)
+    {
+        access.write(core.worker, &record);
+    }
+}
+
+impl Tail for Account {
+    fn ended(mut self: Box<Self>, ending: Ending, bytes: u64) {
+        let Some((status, noted)) = self.answered.take() else { return };
+        self.tell(&End { status, bytes, cut_short: ending != Ending::Complete }, &noted);
     }
 }
 

@@ -1,9 +1,9 @@
 //! A request's way, from the route table to the backend and back. One task carries it from end to end on
 //! the core that accepted it; a reload swaps the table and never touches a request under way.
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::answer::{Cause, Reason, answer};
-use crate::backend::{Endpoint, InFlight, Pool};
+use crate::backend::{Endpoint, InFlight, LocalEndpoint, Pool};
 use crate::exchange::{Arrival, Exchange, Notes, Switch};
 use crate::filters::Outcome;
 use crate::grpc;
@@ -11,19 +11,19 @@ use crate::headers;
 use crate::host;
 use crate::lookup::Params;
 use crate::question::Question;
-use crate::table::{Route, Table, Target};
+use crate::table::{LocalRoute, Table, Target};
 use crate::{Builder, Settings};
 use arc_swap::ArcSwap;
 use base::{Chance, Moment};
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, SERVER,
 };
-use http::{Method, Request as Head, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use wire::{Body, Handler, OnUpgrade, Peer, Request, Response};
+use wire::{Body, Handler, OnUpgrade, Peer, Refused, Request, Response};
 
 /// Names the calling service to the called one. Set on listeners that belong to one caller, removed from
 /// everything else that comes in.
@@ -45,23 +45,16 @@ pub struct Plane {
     pub(crate) passive: Option<Passive>,
     /// How often requests may come, whatever their route.
     ratelimit: Option<crate::filters::Ratelimit>,
-    /// Where requests without a route are counted, and the name they have there.
-    no_route: NoRoute,
+    /// Where requests without a route are counted.
+    pub(crate) no_route: Arc<telemetry::RouteMeter>,
 }
-
-/// The name, the meter and the masked keys of requests without a route.
-pub(crate) type NoRoute = (Arc<str>, Arc<telemetry::RouteMeter>, Arc<[String]>);
 
 impl Plane {
     /// A plane without routes.
     pub fn new(settings: Settings, builder: Builder, access: Option<telemetry::AccessLog>) -> Arc<Self> {
         let table = ArcSwap::from_pointee(Table::empty(&builder));
         let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
-        let no_route = (
-            telemetry::Record::NO_ROUTE.into(),
-            builder.metrics.route(telemetry::Record::NO_ROUTE),
-            [].into(),
-        );
+        let no_route = builder.metrics.route(telemetry::Record::NO_ROUTE);
         let count = |key| builder.metrics.counter(telemetry::metrics::CUSTOM_TOTAL, &[key]);
         let passive = settings.passive_health.map(|settings| Passive {
             settings,
@@ -74,10 +67,6 @@ impl Plane {
             Arc::new(Self { settings, builder, table, breakers, access, passive, ratelimit, no_route });
         crate::gauges::tell(&plane);
         plane
-    }
-
-    pub(crate) fn no_route(&self) -> &NoRoute {
-        &self.no_route
     }
 
     /// The table in force.
@@ -122,35 +111,40 @@ pub(crate) struct Passive {
     pub(crate) passed: telemetry::metrics::Counter,
 }
 
-/// The request plane as one core sees it.
+/// The request plane as one core sees it. What a request holds on to is counted by its core alone: a count that
+/// all cores change with every request would cost them more than the rest of it.
 #[derive(Clone)]
 pub struct Gateway {
-    pub(crate) plane: Arc<Plane>,
     pub(crate) core: Arc<Core>,
 }
 
 /// What belongs to one core.
 pub(crate) struct Core {
+    pub(crate) plane: Arc<Plane>,
     pub(crate) worker: usize,
+    /// The name of no route.
+    pub(crate) no_route: Arc<str>,
     pub(crate) metrics: telemetry::WorkerMetrics,
     pub(crate) pool: Pool,
     pub(crate) chance: Chance,
     pub(crate) mirrors: Arc<tokio::sync::Semaphore>,
-    dynamic: Mutex<HashMap<String, Arc<Endpoint>>>,
+    dynamic: Mutex<HashMap<String, Arc<LocalEndpoint>>>,
 }
 
 impl Gateway {
     /// The plane for worker number `worker`.
     pub fn new(plane: &Arc<Plane>, worker: usize) -> Self {
         let core = Core {
+            plane: plane.clone(),
             worker,
+            no_route: telemetry::Record::NO_ROUTE.into(),
             metrics: plane.builder.metrics.worker(worker),
-            pool: Pool::default(),
+            pool: Pool::new(worker),
             chance: plane.builder.chance.fork(),
             mirrors: Arc::new(tokio::sync::Semaphore::new(plane.settings.mirrors)),
             dynamic: Mutex::default(),
         };
-        Self { plane: plane.clone(), core: Arc::new(core) }
+        Self { core: Arc::new(core) }
     }
 
     /// Drops connections that are dead or idle for too long, again and again; a task of the core.
@@ -166,18 +160,22 @@ impl Gateway {
         self.core.pool.clear();
     }
 
+    pub(crate) fn plane(&self) -> &Plane {
+        &self.core.plane
+    }
+
     pub(crate) fn now(&self) -> Moment {
-        self.plane.builder.clock.now()
+        self.plane().builder.clock.now()
     }
 
     /// An endpoint for a `<dynamic>` backend. Who calls decides how many there are, so only so many are
     /// remembered.
-    pub(crate) fn dynamic(&self, url: &str) -> Result<Arc<Endpoint>, base::Fault> {
+    pub(crate) fn dynamic(&self, url: &str) -> Result<Arc<LocalEndpoint>, base::Fault> {
         let mut known = self.core.dynamic.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = known.get(url) {
             return Ok(endpoint.clone());
         }
-        let endpoint = Arc::new(Endpoint::fleeting(url, self.now())?);
+        let endpoint = self.core.pool.of(&Arc::new(Endpoint::fleeting(url, self.now())?));
         if known.len() >= DYNAMIC_MAX {
             known.clear();
         }
@@ -197,7 +195,7 @@ impl Gateway {
             return self.refuse(exchange, StatusCode::INTERNAL_SERVER_ERROR, Reason::of(Cause::LOOP));
         }
         let Some(route) = self.look_up(exchange, account) else {
-            return self.refuse(exchange, self.plane.settings.default_status, Reason::of(Cause::NO_ROUTE));
+            return self.refuse(exchange, self.plane().settings.default_status, Reason::of(Cause::NO_ROUTE));
         };
         exchange.route = route.id.clone();
         exchange.notes.outgoing_host = None;
@@ -221,22 +219,22 @@ impl Gateway {
         }
     }
 
-    fn look_up(&self, exchange: &mut Exchange, account: &mut Account) -> Option<Arc<Route>> {
+    fn look_up(&self, exchange: &mut Exchange, account: &mut Account) -> Option<Arc<LocalRoute>> {
         let begun = self.now();
-        let table = self.plane.table.load();
+        let table = self.plane().table.load();
         let question = Question::of(exchange, &self.core.chance).with_segment(account.segment);
         let found = table.lookup.find(&question);
         account.lookup += self.now().since(begun);
         account.segment = question.segment_drawn();
         let found = found?;
-        let (route, params) = (found.payload.clone(), found.params);
+        let (route, params) = (found.payload.on(self.core.worker), found.params);
         exchange.params.extend(params);
         Some(route)
     }
 
     pub(crate) async fn ask(
         &self,
-        route: &Arc<Route>,
+        route: &LocalRoute,
         exchange: &mut Exchange,
         account: &mut Account,
         depth: usize,
@@ -272,7 +270,7 @@ impl Gateway {
         let switch = head
             .extensions
             .remove::<OnUpgrade>()
-            .filter(|_| self.plane.settings.upgrades && body.is_empty())
+            .filter(|_| self.plane().settings.upgrades && body.is_empty())
             .map(|client| Switch { client, backend: None });
         let mut headers = head.headers;
         let grpc = wire::is_grpc(&headers);
@@ -286,7 +284,7 @@ impl Gateway {
         };
         // Two of them stay two, whatever else names the host: `check` refuses them.
         if let Some(named) = named
-            && headers.get_all(HOST).iter().nth(1).is_none()
+            && headers.get_all(HOST).nth(1).is_none()
         {
             headers.insert(HOST, named);
         }
@@ -302,7 +300,7 @@ impl Gateway {
         {
             headers.insert(CALLER, caller);
         }
-        if let Some(forwarded) = &self.plane.settings.forwarded {
+        if let Some(forwarded) = &self.plane().settings.forwarded {
             let connection = crate::net::Connection {
                 remote: peer.remote.ip(),
                 local: Some(peer.local),
@@ -331,21 +329,25 @@ impl Gateway {
             headers,
             body,
             params: Params::default(),
-            route: account.no_route(),
+            route: self.core.no_route.clone(),
             notes: Notes {
                 switch,
                 grpc,
-                keeps_reserved: self.plane.settings.keeps_reserved,
+                keeps_reserved: self.plane().settings.keeps_reserved,
                 ..Notes::default()
             },
             trace: account.trace,
-            clock: self.plane.builder.clock.clone(),
+            clock: self.plane().builder.clock.clone(),
             chance: self.core.chance.clone(),
         }
     }
 }
 
 impl Handler for Gateway {
+    fn refused(&self, refused: &Refused, peer: &Peer) {
+        account::tell_refused(self, refused, peer);
+    }
+
     async fn handle(&self, request: Request, peer: &Peer) -> Response {
         let mut account = Account::begin(self, &request, peer);
         let request = request.map(|body| account.count_body(body));
@@ -356,11 +358,10 @@ impl Handler for Gateway {
         };
         self.send_response_copies(&mut exchange);
         if let Some(reason) = &exchange.notes.reason {
-            let route =
-                if Arc::ptr_eq(&exchange.route, &self.plane.no_route.0) { "" } else { &*exchange.route };
+            let route = if Arc::ptr_eq(&exchange.route, &self.core.no_route) { "" } else { &*exchange.route };
             reason.mark(route, &mut response);
         }
-        response.headers_mut().entry(SERVER).or_insert(HeaderValue::from_static("Tombolo"));
+        response.headers_mut().insert_missing(SERVER, HeaderValue::from_static("Tombolo"));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(Switch { client, backend: Some(backend) }) = exchange.notes.switch.take()
         {
@@ -398,7 +399,7 @@ impl Gateway {
         }
         let passed = wire::Passed::default();
         let account = account.tunnel(&mut exchange, passed.clone());
-        let idle = self.plane.settings.upgrade_idle_timeout;
+        let idle = self.plane().settings.upgrade_idle_timeout;
         tokio::spawn(async move {
             let _in_flight = in_flight;
             let ends = async { tokio::try_join!(client.upgraded(), backend.upgraded()) };
@@ -417,7 +418,7 @@ impl Gateway {
         }
         // RFC 9112 section 3.2 (RFC 9113 section 8.3.1 has an authority in its place): exactly one Host that
         // is one, or two parties may read the request differently.
-        let mut hosts = exchange.headers.get_all(HOST).iter();
+        let mut hosts = exchange.headers.get_all(HOST);
         let wrong = match (hosts.next(), hosts.next()) {
             (None, _) if exchange.arrival.version >= http::Version::HTTP_11 => {
                 Some("the request must have one Host header")
@@ -436,21 +437,24 @@ impl Gateway {
             let reason = Reason::of(Cause::BAD_REQUEST).because(wrong);
             return Some(self.refuse(exchange, StatusCode::BAD_REQUEST, reason));
         }
-        if exchange.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > self.plane.settings.uri_bytes)
+        if exchange
+            .uri
+            .path_and_query()
+            .is_some_and(|uri| uri.as_str().len() > self.plane().settings.uri_bytes)
         {
             let reason = Reason::of(Cause::BAD_REQUEST).because("path and query are longer than allowed");
             return Some(self.refuse(exchange, StatusCode::URI_TOO_LONG, reason));
         }
         // RFC 9110 section 10.1.1: there is one expectation that we can meet.
         let unmet = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        if exchange.headers.get_all(EXPECT).iter().any(unmet) {
+        if exchange.headers.get_all(EXPECT).any(unmet) {
             let reason = Reason::of(Cause::BAD_REQUEST).because("only 100-continue can be expected");
             return Some(self.refuse(exchange, StatusCode::EXPECTATION_FAILED, reason));
         }
-        if let Some(refusal) = self.plane.ratelimit.as_ref().and_then(|limit| limit.ask(exchange)) {
+        if let Some(refusal) = self.plane().ratelimit.as_ref().and_then(|limit| limit.ask(exchange)) {
             return Some(refusal);
         }
-        let limit = self.plane.settings.body_bytes?;
+        let limit = self.plane().settings.body_bytes?;
         if http_body::Body::size_hint(&exchange.body).lower() > limit {
             let reason = Reason::of(Cause::BAD_REQUEST).because("the body is larger than allowed");
             return Some(self.refuse(exchange, StatusCode::PAYLOAD_TOO_LARGE, reason));
@@ -463,7 +467,7 @@ impl Gateway {
     }
 
     /// Asks the plane as a client inside the process would: for tests and for the binary's own handlers.
-    pub async fn call(&self, request: Head<Body>, peer: &Peer) -> Response {
+    pub async fn call(&self, request: Request, peer: &Peer) -> Response {
         self.handle(request, peer).await
     }
 }

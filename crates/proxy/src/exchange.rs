@@ -11,12 +11,13 @@ use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
 use http::header::{HOST, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Tags;
+use wire::Headers;
 use wire::{Body, OnUpgrade, Origin};
 
 /// A request on its way to a backend, as filters see and change it.
@@ -28,7 +29,7 @@ pub struct Exchange {
     /// See `method`; filters change path and query through [`Exchange::set_path`] and its kin.
     pub uri: Uri,
     /// See `method`. `Host` is the one that came in; the outgoing one is `notes.outgoing_host`.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The request's body.
     pub body: Body,
     /// The parameters of the route's path, those of outer routes (of a loopback) included.
@@ -263,7 +264,7 @@ pub(crate) struct ResponseCopy {
     pub(crate) origin: Origin,
     pub(crate) host: HeaderValue,
     /// What describes the body.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Body,
 }
 

@@ -3,9 +3,9 @@
 
 use crate::filters::Handles;
 use base::Clock;
-use http::HeaderMap;
 use std::fmt::Write as _;
 use telemetry::AccessLog;
+use wire::Headers;
 
 /// Bytes of one line at most; the rest is left out, which three dots show.
 pub(crate) const LINE_BYTES_MAX: usize = 8 << 10;
@@ -53,7 +53,7 @@ fn is_invisible(char: char) -> bool {
 }
 
 /// The flow a request belongs to.
-pub(crate) fn flow_id(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn flow_id(headers: &Headers) -> Option<&str> {
     headers.get("x-flow-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty())
 }
 

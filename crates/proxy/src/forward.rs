@@ -3,7 +3,7 @@
 
 use crate::account::{Account, CLIENT_GONE};
 use crate::answer::{Cause, Reason};
-use crate::backend::{Choice, Chosen, Endpoint, InFlight, Upstream};
+use crate::backend::{Choice, Chosen, Endpoint, InFlight, LocalEndpoint, Upstream};
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
 use crate::grpc;
@@ -13,7 +13,7 @@ use crate::upload::{self, AnswerWait, Turn};
 use base::{Blame, Fault, Kind, Moment, Retry};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme, Speak};
@@ -38,7 +38,7 @@ impl Gateway {
     /// The backend's response, or an answer that says why there is none.
     pub(crate) async fn forward(
         &self,
-        route: &Arc<Route>,
+        route: &Route,
         exchange: &mut Exchange,
         account: &mut Account,
     ) -> Response {
@@ -54,11 +54,11 @@ impl Gateway {
         let mut tried: Vec<usize> = Vec::new();
         let mut attempt = 0u32;
         loop {
-            let endpoint = match self.choose(route, exchange, &tried) {
+            let begun = self.now();
+            let endpoint = match self.choose(route, exchange, &tried, begun) {
                 Ok(endpoint) => endpoint,
                 Err((status, reason)) => return self.refuse(exchange, status, reason),
             };
-            let begun = self.now();
             let Ok(permit) = self.breaker(exchange, &endpoint, begun) else {
                 let reason = Reason::of(Cause::BREAKER_OPEN)
                     .because(format!("breaker of {} is open", endpoint.authority));
@@ -68,7 +68,7 @@ impl Gateway {
             };
             account.attempts += 1;
             let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
-            let outcome = self.try_once(exchange, &endpoint, &mut replay, by, deadline).await;
+            let outcome = self.try_once(exchange, &endpoint, &mut replay, begun, by, deadline).await;
             let ended = self.now();
             let took = ended.since(begun);
             account.backend(&endpoint, took);
@@ -84,7 +84,7 @@ impl Gateway {
                 if upstream.learns_latency() {
                     endpoint.latency.observe(took, failed, ended);
                 }
-                if let Some(passive) = &self.plane.passive {
+                if let Some(passive) = &self.plane().passive {
                     endpoint.outcomes.record(outcome.is_err(), &passive.settings, ended);
                 }
             }
@@ -195,7 +195,8 @@ impl Gateway {
         route: &Route,
         exchange: &Exchange,
         tried: &[usize],
-    ) -> Result<Arc<Endpoint>, (StatusCode, Reason)> {
+        now: Moment,
+    ) -> Result<Arc<LocalEndpoint>, (StatusCode, Reason)> {
         let upstream: &Upstream = match &route.target {
             Target::Upstream(upstream) => upstream,
             _ => {
@@ -206,15 +207,16 @@ impl Gateway {
             }
         };
         let key = || exchange.notes.hash_key.clone().unwrap_or_else(|| exchange.client().to_string());
-        let passive = self.plane.passive.as_ref();
+        let passive = self.plane().passive.as_ref();
         let choice = Choice {
             key: &key,
             factor: exchange.notes.balance_factor,
             tried,
             passive: passive.map(|passive| &passive.settings),
-            now: self.now(),
+            now,
         };
-        let Some(Chosen { endpoint, left_out }) = upstream.choose(&choice) else {
+        let chosen = upstream.choose(&choice, |endpoint| self.core.pool.of(endpoint));
+        let Some(Chosen { endpoint, left_out }) = chosen else {
             let details = match upstream.service_name() {
                 Some(name) => format!("no instance of service {name} can serve now"),
                 None => "no endpoint".to_owned(),
@@ -234,7 +236,7 @@ impl Gateway {
         endpoint: &Endpoint,
         now: Moment,
     ) -> Result<Option<rules::Permit>, ()> {
-        match self.plane.breakers.get(exchange.notes.breaker, &endpoint.authority, now) {
+        match self.plane().breakers.get(exchange.notes.breaker, &endpoint.authority, now) {
             None => Ok(None),
             Some(breaker) => breaker.ask(now).map(Some).ok_or(()),
         }
@@ -277,24 +279,26 @@ impl Gateway {
     async fn try_once(
         &self,
         exchange: &mut Exchange,
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Arc<LocalEndpoint>,
         replay: &mut Replay,
+        now: Moment,
         by: Option<tokio::time::Instant>,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Response, Failure> {
         let turn = replay.turn();
-        let wait = AnswerWait { by, longest: self.plane.settings.response_timeout, turn: turn.as_deref() };
+        let wait = AnswerWait { by, longest: self.plane().settings.response_timeout, turn: turn.as_deref() };
         let in_flight = InFlight::begin(endpoint);
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
-        let changes = changes(exchange, endpoint, upgrade.as_ref());
+        let changes = changes(exchange, upgrade.as_ref());
         let speak = match &upgrade {
             Some(_) => Speak::Http1,
             None => self.speaks(endpoint, exchange.notes.grpc),
         };
         let mut body = None;
         for stale in 0..=STALE_MAX {
-            let connected = self.connect(endpoint, speak, wait.soonest(), stale < STALE_MAX).await;
+            let soonest = wait.soonest();
+            let connected = self.connect(endpoint, speak, now, soonest, stale < STALE_MAX).await;
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(fault) => {
@@ -307,11 +311,14 @@ impl Gateway {
             let head = Outgoing {
                 method: &exchange.method,
                 target: &exchange.uri,
+                host: Some(exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host)),
                 headers: &exchange.headers,
                 ends_here: headers::ends_here,
                 changes: &changes,
             };
-            let error = match wait.send(&mut connection, &head, sent).await {
+            // What was dialled has taken its time, and the answer has its own.
+            let soonest = if connection.is_used() { soonest } else { wait.soonest() };
+            let error = match wait.send(&mut connection, &head, sent, soonest).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switched(exchange, response, upgrade.as_ref(), in_flight).map_err(send_failure);
                 }
@@ -346,13 +353,13 @@ impl Gateway {
         in_flight: InFlight,
         deadline: Option<tokio::time::Instant>,
     ) -> Response {
-        let gateway = self.clone();
+        let clock = self.plane().builder.clock.clone();
         let mut response = response.map(|body| {
-            let body = body.with_tail(move |ending, _| {
+            let body = body.with_tail(Box::new(move |ending, _| {
                 if ending == Ending::Complete {
-                    gateway.core.pool.keep(in_flight.endpoint(), connection, gateway.now());
+                    in_flight.endpoint().keep(connection, clock.now());
                 }
-            });
+            }));
             match deadline {
                 Some(deadline) => {
                     body.with_deadline(deadline.saturating_duration_since(tokio::time::Instant::now()))
@@ -366,14 +373,8 @@ impl Gateway {
 }
 
 /// What differs between the fields of a request as its filters left them and those that the backend gets.
-fn changes(
-    exchange: &Exchange,
-    endpoint: &Endpoint,
-    upgrade: Option<&HeaderValue>,
-) -> Vec<(HeaderName, Option<HeaderValue>)> {
-    let host = exchange.notes.outgoing_host.as_ref().unwrap_or(&endpoint.host);
+fn changes(exchange: &Exchange, upgrade: Option<&HeaderValue>) -> Vec<(HeaderName, Option<HeaderValue>)> {
     let mut changes = Vec::with_capacity(4);
-    changes.push((HOST, Some(host.clone())));
     exchange.trace.changes(&exchange.headers, &mut changes);
     if headers::wants_trailers(&exchange.headers) {
         changes.push((TE, Some(HeaderValue::from_static("trailers"))));

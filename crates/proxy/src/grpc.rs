@@ -3,13 +3,13 @@
 
 use crate::answer::Reason;
 use base::Moment;
+use http::StatusCode;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::time::Duration;
-use wire::{Body, Response};
+use wire::{Body, Headers, Response};
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -87,7 +87,7 @@ pub(crate) fn status(response: &Response) -> StatusCode {
 }
 
 /// How long the caller of a gRPC request that came at `since` still waits (`grpc-timeout`).
-pub(crate) fn time_left(headers: &HeaderMap, since: Moment, now: Moment) -> Option<Duration> {
+pub(crate) fn time_left(headers: &Headers, since: Moment, now: Moment) -> Option<Duration> {
     let wait = timeout(headers.get(TIMEOUT)?.to_str().ok()?)?;
     Some(wait.saturating_sub(now.since(since)))
 }

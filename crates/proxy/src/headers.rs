@@ -1,24 +1,10 @@
 //! Headers that end at each hop (RFC 9110 section 7.6.1), for they are about one connection and not the
 //! message, and those that say how long the message is.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, Method, StatusCode};
-use wire::{Body, Response};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, UPGRADE};
+use http::{Method, StatusCode};
+use wire::{Body, Headers, Response};
 
-/// Fields that end at each hop. `TE` has a value that may go on.
-static ABOUT_ONE_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-];
 /// What `Connection` may name without taking it away: marks of the connection, and fields that are not the
 /// client's to take off (RFC 9110 section 7.6.1).
 const NEVER_NAMED: [&str; 7] =
@@ -26,7 +12,7 @@ const NEVER_NAMED: [&str; 7] =
 
 /// Removes what a client's `Connection` names, and the names. That ends where the request comes in: later it
 /// would take off what is added on the way, such as who calls.
-pub(crate) fn strip_named(headers: &mut HeaderMap) {
+pub(crate) fn strip_named(headers: &mut Headers) {
     if !headers.contains_key(CONNECTION) {
         return;
     }
@@ -48,39 +34,40 @@ pub(crate) fn strip_named(headers: &mut HeaderMap) {
 /// Whether a request's field goes no further: it is about one hop, or it was for us (we have read the body's
 /// beginning ourselves by now, or will when the backend wants it).
 pub(crate) fn ends_here(name: &HeaderName) -> bool {
-    *name == EXPECT || ABOUT_ONE_HOP.contains(name)
+    *name == EXPECT || is_about_one_hop(name)
+}
+
+/// Whether a field ends at each hop. `TE` has a value that may go on.
+fn is_about_one_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+    )
 }
 
 /// The one value of TE that may go on (RFC 9110 section 10.1.4; gRPC needs it).
-pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+pub(crate) fn wants_trailers(headers: &Headers) -> bool {
+    headers.get_all(TE).any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Removes what is about the connection it came on, and what `Connection` names besides.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // One pass over the names that are there: a look-up for each of the others would cost as much.
-    let mut there = [false; ABOUT_ONE_HOP.len()];
-    for name in headers.keys() {
-        if let Some(at) = ABOUT_ONE_HOP.iter().position(|about| about == name) {
-            there[at] = true;
-        }
+pub(crate) fn strip_hop_by_hop(headers: &mut Headers) {
+    // Most messages have none of them, or `Connection: keep-alive`.
+    if !headers.keys().any(is_about_one_hop) {
+        return;
     }
-    let [connection, .., te] = there;
-    let trailers = te && wants_trailers(headers);
-    if connection {
-        let usual = |token: &&str| !["keep-alive", "close"].iter().any(|it| token.eq_ignore_ascii_case(it));
-        let named: Vec<HeaderName> =
-            tokens(headers, &CONNECTION).filter(usual).filter_map(|name| name.parse().ok()).collect();
-        for name in named {
-            // Whoever sends TE names it so (RFC 9110 section 10.1.4); what may stay of it is below.
-            if name != TE {
-                headers.remove(name);
-            }
-        }
-    }
-    for (name, _) in ABOUT_ONE_HOP.iter().zip(there).filter(|(_, there)| *there) {
-        headers.remove(name);
-    }
+    let trailers = wants_trailers(headers);
+    let usual = |token: &&str| !["keep-alive", "close"].iter().any(|it| token.eq_ignore_ascii_case(it));
+    let named: Vec<HeaderName> =
+        tokens(headers, &CONNECTION).filter(usual).filter_map(|name| name.parse().ok()).collect();
+    headers.retain(|name, _| !is_about_one_hop(name) && !named.contains(name));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -88,7 +75,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// The protocols that a request asks to change to (RFC 9110 section 7.8), if it does. Those that are HTTP
 /// again or about the connection itself are ours to offer, and passing them on would let requests slip by.
-pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn wanted_upgrade(headers: &Headers) -> Option<HeaderValue> {
     let first = headers.get(UPGRADE)?;
     if !tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
         return None;
@@ -97,7 +84,7 @@ pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
         let name = token.split('/').next().unwrap_or_default();
         ["h2c", "http", "tls"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
     };
-    let count = headers.get_all(UPGRADE).iter().count();
+    let count = headers.get_all(UPGRADE).count();
     if count == 1 && first.to_str().is_ok_and(|value| !value.contains(',')) {
         return tokens(headers, &UPGRADE).next().filter(|token| !ours(token)).map(|_| first.clone());
     }
@@ -112,16 +99,15 @@ pub(crate) fn is_among(protocol: &HeaderValue, wanted: &HeaderValue) -> bool {
 }
 
 /// Says that the connection changes to these protocols.
-pub(crate) fn announce_upgrade(protocols: HeaderValue, headers: &mut HeaderMap) {
+pub(crate) fn announce_upgrade(protocols: HeaderValue, headers: &mut Headers) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocols);
 }
 
 /// The members of a list that may stand in several lines.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn tokens<'a>(headers: &'a Headers, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
-        .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
@@ -164,7 +150,7 @@ mod tests {
 
     #[test]
     fn only_what_is_about_the_connection_ends_here() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in [
             ("connection", "close, X-Mine"),
             ("connection", "TE"),
@@ -187,7 +173,7 @@ mod tests {
     #[test]
     fn what_a_request_wants_to_change_to_is_read_from_every_form() {
         let wanted = |lines: &[(&str, &str)]| {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             for (name, value) in lines {
                 headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
             }
@@ -209,7 +195,7 @@ mod tests {
 
     #[test]
     fn names_end_where_they_come_in_and_marks_stay() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in [
             ("connection", "Upgrade, X-Mine, Host"),
             ("connection", "not a name, authorization,"),

@@ -20,7 +20,7 @@ impl Gateway {
     pub(crate) fn send_mirrors(&self, exchange: &mut Exchange) {
         for mirror in std::mem::take(&mut exchange.notes.mirrors) {
             let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
-                self.plane.builder.metrics.mirror_dropped();
+                self.plane().builder.metrics.mirror_dropped();
                 continue;
             };
             let (body, copy) = split(std::mem::take(&mut exchange.body));
@@ -68,7 +68,7 @@ impl Gateway {
     pub(crate) fn send_response_copies(&self, exchange: &mut Exchange) {
         for copy in std::mem::take(&mut exchange.notes.response_copies) {
             let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
-                self.plane.builder.metrics.mirror_dropped();
+                self.plane().builder.metrics.mirror_dropped();
                 continue;
             };
             let ResponseCopy { origin, host, mut headers, body } = copy;
@@ -86,7 +86,7 @@ impl Gateway {
 
     async fn mirror(&self, origin: &wire::Origin, request: Request) {
         let Ok(endpoint) = self.dynamic(&origin.to_string()) else { return };
-        let by = tokio::time::Instant::now() + self.plane.settings.response_timeout;
+        let by = tokio::time::Instant::now() + self.plane().settings.response_timeout;
         let in_flight = InFlight::begin(&endpoint);
         let speak = self.speaks(&endpoint, wire::is_grpc(request.headers()));
         let (head, body) = request.into_parts();
@@ -94,7 +94,7 @@ impl Gateway {
         let mut body = Some(body);
         // The second time on a new connection: an idle one may have been closed as we sent.
         for idle_ones in [true, false] {
-            let connected = self.connect(&endpoint, speak, by, idle_ones).await;
+            let connected = self.connect(&endpoint, speak, self.now(), by, idle_ones).await;
             let Ok(mut connection) = connected else { return };
             let Some(sent) = body.take() else { return };
             match connection.send_head(&(&head).into(), sent, by).await {

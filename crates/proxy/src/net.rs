@@ -8,10 +8,10 @@ mod networks;
 pub use forwarded::{Connection, ForwardedFor, ForwardedHeaders, Told};
 pub use networks::Networks;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use wire::Headers;
 
 /// The header that lists whom a request passed.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -29,15 +29,15 @@ pub fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// The first entry of `X-Forwarded-For`, if it is an address: the client as the first proxy saw it.
-pub fn forwarded_first(headers: &HeaderMap) -> Option<IpAddr> {
+pub fn forwarded_first(headers: &Headers) -> Option<IpAddr> {
     let value = headers.get(X_FORWARDED_FOR)?.to_str().ok()?;
     parse_address(value.split(',').next().unwrap_or(value))
 }
 
 /// Keys and values of the trace's baggage, values still encoded (W3C Baggage section 3.3:
 /// `key=value;property, key=value`).
-pub fn baggage(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all("baggage").iter().filter_map(|line| line.to_str().ok());
+pub fn baggage(headers: &Headers) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all("baggage").filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).filter_map(|member| {
         let (key, value) = member.split(';').next()?.split_once('=')?;
         Some((key.trim(), value.trim()))
@@ -46,18 +46,18 @@ pub fn baggage(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 
 /// The last entry of the last `X-Forwarded-For`, if it is an address: the client as the proxy before us saw
 /// it (what AWS load balancers write).
-pub fn forwarded_last(headers: &HeaderMap) -> Option<IpAddr> {
-    let value = headers.get_all(X_FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+pub fn forwarded_last(headers: &Headers) -> Option<IpAddr> {
+    let value = headers.get_all(X_FORWARDED_FOR).next_back()?.to_str().ok()?;
     parse_address(value.rsplit(',').next().unwrap_or(value))
 }
 
 /// The client's address: the first entry of `X-Forwarded-For`, or who sent the request.
-pub fn remote_first(headers: &HeaderMap, remote: IpAddr) -> IpAddr {
+pub fn remote_first(headers: &Headers, remote: IpAddr) -> IpAddr {
     forwarded_first(headers).unwrap_or_else(|| remote.to_canonical())
 }
 
 /// The client's address: the last entry of `X-Forwarded-For`, or who sent the request.
-pub fn remote_last(headers: &HeaderMap, remote: IpAddr) -> IpAddr {
+pub fn remote_last(headers: &Headers, remote: IpAddr) -> IpAddr {
     forwarded_last(headers).unwrap_or_else(|| remote.to_canonical())
 }
 

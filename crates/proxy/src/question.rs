@@ -6,12 +6,13 @@ use crate::lookup::clean;
 use crate::net;
 use base::{Chance, UnixTime};
 use base64::Engine as _;
+use http::Method;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::net::IpAddr;
+use wire::Headers;
 
 /// A request as predicates see it. Made for one look-up on one thread.
 pub struct Question<'a> {
@@ -22,7 +23,7 @@ pub struct Question<'a> {
     /// The Host header, port included; empty if there is none.
     pub host: &'a str,
     /// The headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// Who sent the request, if that is known.
     pub remote: Option<IpAddr>,
     /// The announced length of the body; `None` if there is none or it is not known.
@@ -51,7 +52,7 @@ impl<'a> Question<'a> {
         method: &'a Method,
         path: &'a str,
         host: &'a str,
-        headers: &'a HeaderMap,
+        headers: &'a Headers,
         chance: &'a Chance,
     ) -> Self {
         Self {
@@ -155,7 +156,7 @@ impl<'a> Question<'a> {
 }
 
 /// The second of a JWT's three parts (RFC 7519 section 3), unpadded base64url around a JSON object.
-pub(crate) fn read_claims(headers: &HeaderMap) -> Option<Map<String, Value>> {
+pub(crate) fn read_claims(headers: &Headers) -> Option<Map<String, Value>> {
     let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
     let mut parts = token.split('.');
     let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn segments_of_one_request_share_a_number() {
-        let (headers, chance) = (HeaderMap::new(), Chance::seeded(1));
+        let (headers, chance) = (Headers::new(), Chance::seeded(1));
         let question = Question::new(&Method::GET, "/", "", &headers, &chance);
         assert!((question.segment() - question.segment()).abs() < f64::EPSILON);
         assert!((question.draw() - question.draw()).abs() > 0.0);

@@ -1,8 +1,8 @@
 //! A connection to an endpoint: an idle one, a share of one that carries many requests, or a new one.
 
-use crate::backend::{Endpoint, Taken};
+use crate::backend::{Endpoint, LocalEndpoint, Taken};
 use crate::engine::Gateway;
-use base::{Fault, Kind};
+use base::{Fault, Kind, Moment};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use wire::{Connection, Scheme, Speak};
@@ -16,7 +16,7 @@ impl Gateway {
     pub(crate) fn speaks(&self, endpoint: &Endpoint, grpc: bool) -> Speak {
         match endpoint.origin.scheme {
             Scheme::Http if grpc => Speak::Http2,
-            _ => self.plane.settings.dialer.speaks(&endpoint.origin),
+            _ => self.plane().settings.dialer.speaks(&endpoint.origin),
         }
     }
 
@@ -24,13 +24,14 @@ impl Gateway {
     /// before will do.
     pub(crate) async fn connect(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &LocalEndpoint,
         speak: Speak,
+        now: Moment,
         by: tokio::time::Instant,
         idle_ones: bool,
     ) -> Result<Connection, Fault> {
         let taken = if idle_ones {
-            match self.core.pool.take(endpoint, speak, self.now()) {
+            match endpoint.take(speak, now) {
                 Taken::Connection(connection) if connection.is_ready() => return Ok(connection),
                 Taken::Connection(connection) => Some(connection),
                 Taken::Open | Taken::OpenInTurn(_) => None,
@@ -53,7 +54,12 @@ impl Gateway {
     }
 
     /// A connection from the pool, or a new one.
-    async fn reach(&self, endpoint: &Endpoint, speak: Speak, idle_ones: bool) -> Result<Connection, Fault> {
+    async fn reach(
+        &self,
+        endpoint: &LocalEndpoint,
+        speak: Speak,
+        idle_ones: bool,
+    ) -> Result<Connection, Fault> {
         let turn = if idle_ones {
             match self.kept(endpoint, speak).await {
                 Ok(connection) => return Ok(connection),
@@ -62,11 +68,11 @@ impl Gateway {
         } else {
             None
         };
-        let connection = self.plane.settings.dialer.dial_speaking(&endpoint.origin, speak).await?;
+        let connection = self.plane().settings.dialer.dial_speaking(&endpoint.origin, speak).await?;
         if speak == Speak::Http1 {
             return Ok(connection);
         }
-        let connection = self.core.pool.opened(endpoint, connection);
+        let connection = endpoint.opened(connection);
         drop(turn);
         Ok(connection)
     }
@@ -75,12 +81,11 @@ impl Gateway {
     /// wait for it.
     async fn kept(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &LocalEndpoint,
         speak: Speak,
     ) -> Result<Connection, Option<OwnedMutexGuard<()>>> {
-        let pool = &self.core.pool;
         loop {
-            match pool.take(endpoint, speak, self.now()) {
+            match endpoint.take(speak, self.now()) {
                 Taken::Connection(connection) => {
                     if let Some(connection) = usable(connection).await {
                         return Ok(connection);
@@ -90,7 +95,7 @@ impl Gateway {
                 // Many requests at once shall share one new connection and not open one each.
                 Taken::OpenInTurn(opening) => {
                     let turn = opening.lock_owned().await;
-                    return pool.share(endpoint).ok_or(Some(turn));
+                    return endpoint.share().ok_or(Some(turn));
                 }
             }
         }

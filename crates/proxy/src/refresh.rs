@@ -7,7 +7,7 @@ use crate::exchange::Exchange;
 use crate::filters::Outcome;
 use crate::filters::caching::begin_refresh;
 use crate::mirrors::drain;
-use crate::table::Route;
+use crate::table::LocalRoute;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use wire::{Body, Peer, Request};
 impl Gateway {
     /// Begins a refresh if a filter has asked for one; `ran` filters have seen the request. As many are under
     /// way at once as mirrored requests may be; what finds no place is left to a later request.
-    pub(crate) fn begin_refresh(&self, route: &Arc<Route>, exchange: &mut Exchange, ran: usize) {
+    pub(crate) fn begin_refresh(&self, route: &Arc<LocalRoute>, exchange: &mut Exchange, ran: usize) {
         let Some(visit) = exchange.notes.refresh.take() else { return };
         let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else { return };
         let mut copy = exchange.again();
@@ -31,7 +31,7 @@ impl Gateway {
     }
 
     /// Runs the filters behind the one that asked, the backend, and the filters back to that one.
-    async fn refresh(&self, route: &Arc<Route>, mut exchange: Exchange, from: usize) {
+    async fn refresh(&self, route: &Arc<LocalRoute>, mut exchange: Exchange, from: usize) {
         let mut account = Account::aside(self, &request(&exchange), &peer(&exchange));
         let (mut response, ran) = match route.chain.request_from(&mut exchange, from).await {
             Outcome::Reply { response, ran } => (response, ran),

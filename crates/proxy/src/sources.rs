@@ -6,6 +6,7 @@ use crate::table::{Builder, Definitions, Table};
 use base::{Diagnostic, Fault, Kind, Severity, Source};
 use http::header::HeaderValue;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wire::Dialer;
 
 /// Where routes come from.
@@ -65,7 +66,7 @@ impl Entry {
 
 #[derive(PartialEq)]
 enum Seen {
-    Text(std::sync::Arc<str>),
+    Text(Arc<str>),
     Failed(String),
 }
 
@@ -182,7 +183,8 @@ impl Entry {
             return (self.good.clone(), Vec::new());
         }
         let source = self.good.routes.iter().find_map(|(_, source)| source.clone());
-        let mut routes: Vec<_> = self.good.routes.iter().map(|(route, _)| route.clone()).collect();
+        let mut routes: Vec<_> =
+            self.good.routes.iter().map(|(route, _)| eskip::Route::clone(route)).collect();
         let mut told = Vec::new();
         for step in steps {
             match step {
@@ -196,7 +198,8 @@ impl Entry {
             }
         }
         // What a step wrote has no place in the text; what it left alone keeps its own.
-        (Definitions { routes: routes.into_iter().map(|route| (route, source.clone())).collect() }, told)
+        let place = |route| (Arc::new(route), source.clone());
+        (Definitions { routes: routes.into_iter().map(place).collect() }, told)
     }
 }
 

@@ -70,7 +70,6 @@ impl Support {
         let json = request
             .headers()
             .get_all(ACCEPT)
-            .iter()
             .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/json")));
         let (count, body) = if parameter("invalid") == Some("true") {
             let invalid: Vec<_> = tables.iter().flat_map(|table| &table.invalid).collect();
@@ -105,7 +104,7 @@ impl Support {
         } else {
             let all: Vec<_> = tables.iter().flat_map(|table| &table.routes).collect();
             let page: Vec<eskip::Route> =
-                all.iter().skip(offset).take(limit).map(|r| r.source.clone()).collect();
+                all.iter().skip(offset).take(limit).map(|r| eskip::Route::clone(&r.source)).collect();
             let body =
                 if json { eskip::to_json(&page) } else { eskip::Printer::pretty().print(&page) + "\n" };
             (all.len(), body)

@@ -11,20 +11,50 @@ use base::{Chance, Clock, Diagnostic, Severity, Source, UnixTime};
 use eskip::{Algorithm, Backend};
 use rules::Algorithm as Balance;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A route that serves.
 pub struct Route {
     /// Its id.
     pub id: Arc<str>,
     /// As it was written.
-    pub source: eskip::Route,
+    pub source: Arc<eskip::Route>,
     pub(crate) chain: Chain,
     pub(crate) target: Target,
     pub(crate) meter: Arc<telemetry::RouteMeter>,
     /// Keys of the query whose values must not be logged.
     pub(crate) masked_keys: Arc<[String]>,
+}
+
+/// A route, and for each core the part of it that the core's requests hold on to.
+pub(crate) struct Routed {
+    route: Arc<Route>,
+    cores: Box<[OnceLock<Arc<LocalRoute>>]>,
+}
+
+/// A route as one core sees it.
+pub(crate) struct LocalRoute {
+    route: Arc<Route>,
+    /// Its id.
+    pub(crate) id: Arc<str>,
+}
+
+impl Routed {
+    /// The route for the requests of this core.
+    pub(crate) fn on(&self, worker: usize) -> Arc<LocalRoute> {
+        let local = || Arc::new(LocalRoute { route: self.route.clone(), id: (*self.route.id).into() });
+        self.cores[worker % self.cores.len()].get_or_init(local).clone()
+    }
+}
+
+impl Deref for LocalRoute {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.route
+    }
 }
 
 /// Who answers on a route.
@@ -44,7 +74,7 @@ enum Aim {
 /// A route that does not serve, and why.
 pub struct Invalid {
     /// As it was written.
-    pub route: eskip::Route,
+    pub route: Arc<eskip::Route>,
     /// Skipper's reason code, such as `unknown_filter`.
     pub code: &'static str,
     /// What is wrong, where, and what to do about it.
@@ -53,7 +83,7 @@ pub struct Invalid {
 
 /// All routes at one moment.
 pub struct Table {
-    pub(crate) lookup: Lookup<Arc<Route>>,
+    pub(crate) lookup: Lookup<Routed>,
     /// The routes whose endpoints are probed.
     pub(crate) watched: Vec<Arc<Route>>,
     /// The routes that serve, in source order.
@@ -68,7 +98,7 @@ pub struct Table {
 #[derive(Clone, Default)]
 pub struct Definitions {
     /// In source order. A later route of the same id wins, as in Skipper.
-    pub routes: Vec<(eskip::Route, Option<Source>)>,
+    pub routes: Vec<(Arc<eskip::Route>, Option<Source>)>,
 }
 
 /// What building routes needs.
@@ -99,7 +129,7 @@ pub struct Builder {
 impl Definitions {
     /// These routes, from this text.
     pub fn from_source(source: &Source, routes: Vec<eskip::Route>) -> Self {
-        Self { routes: routes.into_iter().map(|route| (route, Some(source.clone()))).collect() }
+        Self { routes: routes.into_iter().map(|route| (Arc::new(route), Some(source.clone()))).collect() }
     }
 
     /// Adds others behind these.
@@ -136,7 +166,8 @@ impl Builder {
             match built {
                 Ok((rule, route)) => {
                     let route = Arc::new(route);
-                    entries.push(Entry { rule, payload: route.clone() });
+                    let cores = (0..self.metrics.workers()).map(|_| OnceLock::new()).collect();
+                    entries.push(Entry { rule, payload: Routed { route: route.clone(), cores } });
                     routes.push(route);
                 }
                 Err(refusal) => invalid.push(Invalid {
@@ -152,7 +183,11 @@ impl Builder {
         Table { lookup, watched, routes, invalid, built_at: self.clock.unix() }
     }
 
-    fn duplicate(&self, route: &eskip::Route, (winner, source): &(eskip::Route, Option<Source>)) -> Refusal {
+    fn duplicate(
+        &self,
+        route: &eskip::Route,
+        (winner, source): &(Arc<eskip::Route>, Option<Source>),
+    ) -> Refusal {
         let place = source.as_ref().map_or_else(String::new, |source| {
             let (line, column) = source.position(winner.span.start);
             format!(" at {}:{line}:{column}", source.name)
@@ -162,7 +197,7 @@ impl Builder {
             .hint("the later one serves; give one of them another id")
     }
 
-    fn route(&self, route: &eskip::Route) -> Result<(lookup::Rule, Route), Refusal> {
+    fn route(&self, route: &Arc<eskip::Route>) -> Result<(lookup::Rule, Route), Refusal> {
         let id: Arc<str> = route.id.as_str().into();
         let rule = lookup::compile(route, &self.predicates, &self.lookup)?;
         // `<forward>` hands the request on as it is: its filters are the other gateway's business.

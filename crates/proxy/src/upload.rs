@@ -35,14 +35,16 @@ impl AnswerWait<'_> {
         self.by.map_or(longest, |by| by.min(longest))
     }
 
-    /// The answer of a connection, unless the backend takes too long.
+    /// The answer of a connection, unless the backend takes too long: longer than `soonest`, if no more of the
+    /// request has to come.
     pub(crate) async fn send(
         &self,
         connection: &mut Connection,
         head: &Outgoing<'_>,
         body: Body,
+        soonest: Instant,
     ) -> Result<Response, SendError> {
-        let Some(turn) = self.turn else { return connection.send_head(head, body, self.soonest()).await };
+        let Some(turn) = self.turn else { return connection.send_head(head, body, soonest).await };
         let sending = connection.send_head(head, body, self.by.unwrap_or_else(|| Instant::now() + FOREVER));
         Box::pin(self.within(turn, sending)).await.unwrap_or_else(|_| {
             let fault = Fault::new(Kind::Timeout, "the upstream did not answer in time");

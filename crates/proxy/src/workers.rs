@@ -135,7 +135,7 @@ async fn work(number: usize, mut orders: mpsc::Receiver<Order>) {
     let mut gateways: Vec<Gateway> = Vec::new();
     let mut tasks = tokio::task::JoinSet::new();
     while let Some(order) = orders.recv().await {
-        let known = gateways.iter().find(|gateway| Arc::ptr_eq(&gateway.plane, &order.plane)).cloned();
+        let known = gateways.iter().find(|gateway| Arc::ptr_eq(&gateway.core.plane, &order.plane)).cloned();
         let gateway = known.unwrap_or_else(|| {
             let gateway = Gateway::new(&order.plane, number);
             gateways.push(gateway.clone());

@@ -4,11 +4,12 @@
 
 use base::Chance;
 use eskip::{Arg, Route};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use proxy::lookup::{Entry, Lookup, Options, compile};
 use proxy::predicates::{self, Built, PredicateEnv};
 use proxy::{Args, Question};
+use wire::Headers;
 
 /// How special a path is for a request, segment by segment: fixed, `:name`, `*name`. Smaller is better.
 type Rank = Vec<u8>;
@@ -175,7 +176,7 @@ proptest! {
         let chance = Chance::seeded(1);
         for (method, path, host, header) in requests {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             if header {
                 headers.insert("x-a", HeaderValue::from_static("1"));
             }

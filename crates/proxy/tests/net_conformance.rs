@@ -1,10 +1,11 @@
 //! Addresses, hosts, paths and forwarded headers against vectors taken from Skipper's tests.
 #![expect(clippy::unwrap_used, reason = "a vector that is not as described must fail the suite")]
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use proxy::net::{self, Connection, ForwardedFor, ForwardedHeaders, HostPatch, Networks, Told};
 use serde_json::{Value, json};
 use testkit::{Differences, conformance};
+use wire::Headers;
 
 #[test]
 fn addresses_and_headers_are_read_and_written_as_in_the_original() {
@@ -33,7 +34,7 @@ fn run(table: &Value, case: &Value) -> Result<(), String> {
     };
     match text("op") {
         "remote_address" => {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             if let Some(value) = case["x_forwarded_for"].as_str() {
                 headers.insert(net::X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
             }
@@ -96,7 +97,7 @@ fn forwarded_headers(case: &Value) -> Result<(), String> {
     };
     let request = &case["request"];
     let text = |name: &str| request[name].as_str();
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for (name, values) in request["headers"].as_object().into_iter().flatten() {
         for value in values.as_array().unwrap() {
             let name: HeaderName = name.parse().unwrap();
@@ -116,8 +117,7 @@ fn forwarded_headers(case: &Value) -> Result<(), String> {
     if let Some(expected) = case.get("adds_for") {
         return same(expected, json!(headers.contains_key(net::X_FORWARDED_FOR)));
     }
-    let all =
-        |name: &HeaderName| headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+    let all = |name: &HeaderName| headers.get_all(name).map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
     let got: Value = headers.keys().map(|name| (name.to_string(), json!(all(name)))).collect();
     let expected = case["headers"].as_object().unwrap().iter();
     same(&expected.map(|(name, values)| (name.to_lowercase(), values.clone())).collect(), got)

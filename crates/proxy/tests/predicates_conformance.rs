@@ -3,12 +3,13 @@
 
 use base::{Chance, UnixTime};
 use eskip::Arg;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use proxy::lookup::{Entry, Lookup, Options, compile};
 use proxy::predicates::{self, PredicateEnv};
 use proxy::{Question, net};
 use serde_json::Value;
 use testkit::{Differences, conformance};
+use wire::Headers;
 
 fn env() -> PredicateEnv {
     let mut env = PredicateEnv::default();
@@ -61,7 +62,7 @@ fn ask<T>(request: &Value, answer: impl FnOnce(&Question<'_>) -> T) -> T {
     let text = |name: &str| request[name].as_str();
     let uri: Uri = text("url").unwrap_or("http://example.test/").parse().unwrap();
     let method = Method::from_bytes(text("method").unwrap_or("GET").as_bytes()).unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for (name, values) in request["headers"].as_object().into_iter().flatten() {
         for value in values.as_array().unwrap() {
             let name: HeaderName = name.parse().unwrap();

@@ -4,13 +4,14 @@
 
 use base::Chance;
 use eskip::{Arg, Backend, Call, Route};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use proxy::lookup::{Entry, Lookup, Options, Params, compile};
 use proxy::predicates::PredicateEnv;
 use proxy::{Question, Refusal};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use testkit::{Differences, conformance};
+use wire::Headers;
 
 fn table(routes: &str, options: Options) -> Result<Lookup<Route>, String> {
     let env = PredicateEnv::default();
@@ -27,7 +28,7 @@ fn table(routes: &str, options: Options) -> Result<Lookup<Route>, String> {
 fn find(lookup: &Lookup<Route>, request: &Value) -> (Option<Route>, Value) {
     let text = |name: &str, default: &'static str| request[name].as_str().unwrap_or(default).to_owned();
     let method = Method::from_bytes(text("method", "GET").as_bytes()).unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for (name, values) in request["headers"].as_object().into_iter().flatten() {
         for value in values.as_array().unwrap() {
             let name: HeaderName = name.parse().unwrap();

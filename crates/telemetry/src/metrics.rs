@@ -89,6 +89,11 @@ impl Metrics {
         }))
     }
 
+    /// How many workers there are metrics for.
+    pub fn workers(&self) -> usize {
+        self.0.workers.len()
+    }
+
     /// The metrics for worker number `index`; numbers beyond the last share the parts of others.
     pub fn worker(&self, index: usize) -> WorkerMetrics {
         let index = index % self.0.workers.len();

@@ -5,7 +5,8 @@ mod b3;
 mod state;
 
 use base::{Chance, SpanId, TraceId};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use wire::Headers;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -42,13 +43,14 @@ struct Told {
 }
 
 impl Told {
-    fn by(headers: &HeaderMap) -> Self {
+    fn by(headers: &Headers) -> Self {
         let mut told = Self::default();
         for name in headers.keys() {
             match name.as_str() {
                 "traceparent" => told.parent = true,
                 "tracestate" => told.state = true,
-                name => told.b3 |= name == "b3" || name.starts_with("x-b3-"),
+                "b3" => told.b3 = true,
+                name => told.b3 |= name.starts_with("x-b3-"),
             }
         }
         told
@@ -67,7 +69,7 @@ impl TraceContext {
 
     /// A new span of the trace these headers tell of, or of a new trace if they tell of none. `traceparent`
     /// goes before `b3`, `b3` before `X-B3-*`; what is malformed counts as absent.
-    pub fn from_headers(headers: &HeaderMap, chance: &Chance) -> Self {
+    pub fn from_headers(headers: &Headers, chance: &Chance) -> Self {
         if !Told::by(headers).anything() {
             return Self::begin(chance);
         }
@@ -88,7 +90,7 @@ impl TraceContext {
     /// What becomes of headers when this span goes on with them: `traceparent` is set, and B3 in the form that
     /// is there. A valid `tracestate` of the same trace stays; any other is removed, as W3C Trace Context
     /// section 3.3 asks.
-    pub fn changes(&self, headers: &HeaderMap, changes: &mut Vec<(HeaderName, Option<HeaderValue>)>) {
+    pub fn changes(&self, headers: &Headers, changes: &mut Vec<(HeaderName, Option<HeaderValue>)>) {
         let told = Told::by(headers);
         changes.push((TRACEPARENT, Some(self.traceparent())));
         if told.state && !self.may_keep_state(headers) {
@@ -108,15 +110,15 @@ impl TraceContext {
         HeaderValue::from_bytes(&text).expect("hex digits and dashes")
     }
 
-    fn may_keep_state(&self, headers: &HeaderMap) -> bool {
+    fn may_keep_state(&self, headers: &Headers) -> bool {
         let of = |incoming| matches!(incoming, Incoming::Span { trace, .. } if trace == self.trace);
         read_traceparent(headers).is_some_and(of) && state::is_valid(headers.get_all(&TRACESTATE))
     }
 }
 
 /// Reads `traceparent`; several of them count as none.
-fn read_traceparent(headers: &HeaderMap) -> Option<Incoming> {
-    let mut values = headers.get_all(&TRACEPARENT).iter();
+fn read_traceparent(headers: &Headers) -> Option<Incoming> {
+    let mut values = headers.get_all(TRACEPARENT);
     let (only, None) = (values.next()?, values.next()) else {
         return None;
     };
@@ -151,11 +153,11 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
 
-    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+    fn map(headers: &[(&'static str, &str)]) -> Headers {
         headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
-            .fold(HeaderMap::new(), |mut map, (name, value)| {
+            .fold(Headers::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
             })

@@ -12,6 +12,11 @@ mod wiring;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Memory goes back to the machine after a burst of connections, which the C library's allocator keeps; and the
+/// middling pieces that a request takes cost less. `bench/burst` and `bench/proxy` show both.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     wire::install_crypto();
     let arguments = commands::single_dashes(std::env::args_os().collect());

@@ -22,7 +22,10 @@ pub struct Body {
     passed: u64,
     /// Where others read how many have passed.
     counter: Option<Arc<AtomicU64>>,
+    /// Told first.
     tail: Option<Box<dyn Tail>>,
+    /// Told last.
+    last: Option<Box<dyn Tail>>,
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -80,18 +83,21 @@ impl Body {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner, passed: 0, counter: None, tail: None, deadline: None }
+        Self { inner, passed: 0, counter: None, tail: None, last: None, deadline: None }
     }
 
-    /// Tells `tail` when the body ends. A tail that is there already is told as well, first.
-    pub fn with_tail(mut self, tail: impl Tail + 'static) -> Self {
-        self.tail = Some(match self.tail.take() {
-            None => Box::new(tail),
-            Some(first) => Box::new(move |ending, bytes| {
-                first.ended(ending, bytes);
-                Box::new(tail).ended(ending, bytes);
-            }),
-        });
+    /// Tells `tail` when the body ends. Those that are there already are told as well, first.
+    pub fn with_tail(mut self, tail: Box<impl Tail + 'static>) -> Self {
+        if self.tail.is_none() {
+            self.tail = Some(tail);
+        } else if let Some(before) = self.last.take() {
+            self.last = Some(Box::new(move |ending, bytes| {
+                before.ended(ending, bytes);
+                tail.ended(ending, bytes);
+            }));
+        } else {
+            self.last = Some(tail);
+        }
         self
     }
 
@@ -126,6 +132,14 @@ impl Body {
             Inner::Full(bytes) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// All of it at once, if it is there already; the body has ended then.
+    pub(crate) fn take_full(&mut self) -> Option<Bytes> {
+        let Inner::Full(bytes) = &mut self.inner else { return None };
+        let bytes = std::mem::take(bytes);
+        self.finish(Ending::Complete, bytes.len() as u64);
+        Some(bytes)
     }
 
     /// Puts these fields behind it.
@@ -166,9 +180,7 @@ impl Body {
         if self.exact_len().is_some_and(|len| len > limit as u64) {
             return Ok(Err(self));
         }
-        if let Inner::Full(bytes) = &mut self.inner {
-            let bytes = std::mem::take(bytes);
-            self.finish(Ending::Complete, bytes.len() as u64);
+        if let Some(bytes) = self.take_full() {
             return Ok(Ok(bytes));
         }
         let mut read = Vec::new();
@@ -204,7 +216,7 @@ impl Body {
         self.pass(more);
         self.inner = Inner::Empty;
         self.deadline = None;
-        if let Some(tail) = self.tail.take() {
+        for tail in [self.tail.take(), self.last.take()].into_iter().flatten() {
             tail.ended(ending, self.passed);
         }
     }
@@ -381,7 +393,7 @@ mod tests {
     fn watched(body: Body) -> (Body, Seen) {
         let seen: Seen = Arc::default();
         let sink = seen.clone();
-        (body.with_tail(move |ending, bytes| sink.lock().unwrap().push((ending, bytes))), seen)
+        (body.with_tail(Box::new(move |ending, bytes| sink.lock().unwrap().push((ending, bytes)))), seen)
     }
 
     struct Endless;

@@ -238,7 +238,7 @@ impl Connection {
                 .blame(Blame::Neighbour)
                 .retry(Retry::IfIdempotent)
         };
-        let unsent = |request: Option<Box<Request>>| request.map(|request| request.into_body());
+        let unsent = |request: Option<Box<http::Request<Body>>>| request.map(|request| request.into_body());
         // Boxed where the engine is not ours: its futures are large, and every request would carry room for them.
         let (fault, body, refused, reused) = match &mut self.engine {
             Engine::Strict(sender) => match sender.send(head, body, by).await {

@@ -1,18 +1,12 @@
 //! What a server does with a request, and who sent it.
 
-use crate::Body;
-use http::HeaderMap;
+use crate::{Headers, Request, Response};
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A request with its body.
-pub type Request = http::Request<Body>;
-
-/// A response with its body.
-pub type Response = http::Response<Body>;
 
 /// Who is at the other end of a connection, and how it came in.
 #[derive(Clone, Debug)]
@@ -42,17 +36,31 @@ pub struct WriteWithin(pub Duration);
 
 /// Whether a message is one of gRPC, by its content type (`application/grpc`, `application/grpc+proto`).
 /// gRPC-Web is another protocol.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
+pub fn is_grpc(headers: &Headers) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return false };
     let Some((kind, rest)) = kind.split_at_checked(TYPE.len()) else { return false };
     kind.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
+/// What came in is no request, or none that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
 /// Answers requests. Cloned for each connection.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request. Errors become responses here; nothing above can do it better.
     fn handle(&self, request: Request, peer: &Peer) -> impl Future<Output = Response> + Send;
+
+    /// Learns that something came in that is no request, and what its sender was told.
+    fn refused(&self, refused: &Refused, peer: &Peer) {
+        let _ = (refused, peer);
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +70,7 @@ mod tests {
     #[test]
     fn grpc_is_told_by_its_content_type() {
         let of = |kind: &'static str| {
-            is_grpc(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]))
+            is_grpc(&Headers::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]))
         };
         for grpc in ["application/grpc", "application/grpc+proto", "Application/GRPC; charset=x"] {
             assert!(of(grpc), "{grpc}");
@@ -70,6 +78,6 @@ mod tests {
         for other in ["application/grpc-web", "application/json", "application/grp", ""] {
             assert!(!of(other), "{other}");
         }
-        assert!(!is_grpc(&HeaderMap::new()));
+        assert!(!is_grpc(&Headers::new()));
     }
 }

@@ -1,9 +1,9 @@
 //! A request's head as it goes to an upstream. It is borrowed, since whoever sends it may have to send it again
 //! elsewhere: an engine that writes heads itself copies nothing, one that wants a map of its own is given one.
 
-use crate::{Body, Request};
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Uri, request};
+use crate::{Body, Headers, RequestHead};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Uri};
 
 /// The head of a request on its way out.
 #[derive(Clone, Copy)]
@@ -12,8 +12,10 @@ pub struct Outgoing<'a> {
     pub method: &'a Method,
     /// Path and query, as they shall stand on the wire.
     pub target: &'a Uri,
+    /// Its Host, in the place of any that its fields have.
+    pub host: Option<&'a HeaderValue>,
     /// Its fields, before what follows. What they say of the body's length is left out: the body says so.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// Which of them go no further.
     pub ends_here: fn(&HeaderName) -> bool,
     /// Fields that stand in the place of all of their name, or leave it empty.
@@ -23,16 +25,20 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// The fields as they go out.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let stays = |name: &HeaderName| {
-            !(self.ends_here)(name) && !self.changes.iter().any(|(changed, _)| changed == name)
+        let goes = |name: &HeaderName| {
+            (self.ends_here)(name)
+                || (self.host.is_some() && *name == HOST)
+                || self.changes.iter().any(|(changed, _)| changed == name)
         };
         let added = self.changes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        self.headers.iter().filter(move |(name, _)| stays(name)).chain(added)
+        // The Host comes first (RFC 9110 section 7.2).
+        let host = self.host.map(|host| (&HOST, host));
+        host.into_iter().chain(self.headers.iter().filter(move |(name, _)| !goes(name))).chain(added)
     }
 
     /// A request of its own, for an engine that wants one. hyper leaves out a body of unknown length for GET,
     /// and trusts a length that is written, so the fields are made to say what the body is.
-    pub(crate) fn with(&self, body: Body) -> Request {
+    pub(crate) fn with(&self, body: Body) -> Request<Body> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + self.changes.len());
         for (name, value) in self.fields() {
             headers.append(name, value.clone());
@@ -57,11 +63,12 @@ impl Outgoing<'_> {
 }
 
 /// All of it goes out as it is.
-impl<'a> From<&'a request::Parts> for Outgoing<'a> {
-    fn from(head: &'a request::Parts) -> Self {
+impl<'a> From<&'a RequestHead> for Outgoing<'a> {
+    fn from(head: &'a RequestHead) -> Self {
         Self {
             method: &head.method,
             target: &head.uri,
+            host: None,
             headers: &head.headers,
             ends_here: |_| false,
             changes: &[],
@@ -72,11 +79,11 @@ impl<'a> From<&'a request::Parts> for Outgoing<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::{CONNECTION, HOST};
+    use http::header::CONNECTION;
 
     #[test]
     fn what_ends_here_stays_and_changes_stand_in_the_place_of_what_was() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in [("host", "a"), ("x", "1"), ("x", "2"), ("connection", "close"), ("y", "3")] {
             headers.append(name, value.parse().unwrap());
         }
@@ -85,9 +92,10 @@ mod tests {
         let outgoing = Outgoing {
             method: &Method::POST,
             target: &Uri::from_static("/p?q"),
+            host: Some(&host),
             headers: &headers,
             ends_here: |name| *name == CONNECTION,
-            changes: &[(HOST, Some(host)), (y, None)],
+            changes: &[(y, None)],
         };
         let told = |body: Body| {
             let request = outgoing.with(body);

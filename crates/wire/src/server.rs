@@ -125,11 +125,14 @@ pub async fn serve(
     mut drain: Drain,
 ) -> Result<(), Fault> {
     let local = listener.local_addr()?;
+    // Connections look at these all the time, and servers on other cores at theirs.
+    let (drainer, told) = Drainer::new();
+    let edge = edge.map(|edge| Arc::new(Edge::clone(&edge)));
     let room = Arc::new(Semaphore::new(limits.connections));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes));
     let mut connections = tokio::task::JoinSet::new();
     let begin = {
-        let drain = drain.clone();
+        let drain = told;
         move |mut stream: TcpStream, remote, place| {
             let mut peer = Peer { remote, local, tls: tls.is_some(), edge: edge.clone() };
             let (tls, limits, handler, drain) = (tls.clone(), limits.clone(), handler.clone(), drain.clone());
@@ -184,6 +187,7 @@ pub async fn serve(
         };
         connections.spawn(begin(stream, remote, place));
     }
+    drainer.drain();
     // Whoever the kernel has let in already would be reset with the listener. Asked directly: the runtime
     // may not have heard of them yet.
     let listener = listener.into_std()?;

@@ -1,6 +1,7 @@
 //! One address that answers requests, and what all cores know of it. Endpoints live in `Lasting` by their
 //! text, so that what was learnt of one survives a reload.
 
+use super::LocalEndpoint;
 use crate::Lasting;
 use base::{Clock, Fault, Moment, UnixTime};
 use http::HeaderValue;
@@ -13,6 +14,14 @@ use wire::Origin;
 
 /// What is known of an endpoint that no route names any more is forgotten after so long (as Skipper does).
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Counts of requests under way are kept in so many parts, so that cores do not wait for each other's.
+const SHARDS: usize = 8;
+
+/// A count in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(AtomicUsize);
 
 /// One address that answers requests.
 #[derive(Debug)]
@@ -33,7 +42,7 @@ pub struct Endpoint {
     pub(crate) outcomes: Outcomes,
     /// Its number in this process: the key of its connections in a core's pool.
     pub(crate) number: usize,
-    in_flight: AtomicUsize,
+    in_flight: [Shard; SHARDS],
 }
 
 impl Endpoint {
@@ -62,7 +71,7 @@ impl Endpoint {
             latency: PeakEwma::new(since),
             outcomes: Outcomes::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            in_flight: AtomicUsize::new(0),
+            in_flight: Default::default(),
         })
     }
 
@@ -82,26 +91,33 @@ impl Endpoint {
 
     /// Requests under way to it, over all cores.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        // A request that began before one shard was read and ended before another makes the sum too small.
+        let all = self.in_flight.iter().map(|shard| shard.0.load(Ordering::Relaxed));
+        all.fold(0, usize::wrapping_add)
     }
 }
 
 /// Counts a request as under way until dropped.
-pub(crate) struct InFlight(Arc<Endpoint>);
+pub(crate) struct InFlight(Arc<LocalEndpoint>);
 
 impl InFlight {
-    pub(crate) fn begin(endpoint: &Arc<Endpoint>) -> Self {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(endpoint.clone())
+    pub(crate) fn begin(endpoint: &Arc<LocalEndpoint>) -> Self {
+        let begun = Self(endpoint.clone());
+        begun.shard().0.fetch_add(1, Ordering::Relaxed);
+        begun
     }
 
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+    pub(crate) fn endpoint(&self) -> &LocalEndpoint {
         &self.0
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.0.in_flight[self.0.worker() % SHARDS]
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.shard().0.fetch_sub(1, Ordering::Relaxed);
     }
 }

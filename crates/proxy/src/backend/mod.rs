@@ -13,7 +13,7 @@ pub(crate) use endpoint::InFlight;
 pub(crate) use health::{Due, Watched};
 pub use health::{HealthChange, HealthCheck};
 pub(crate) use mirror::split;
-pub(crate) use pool::{Pool, Taken};
+pub(crate) use pool::{LocalEndpoint, Pool, Taken};
 pub use services::{Service, Services};
 pub use upstream::EndpointWishes;
 pub(crate) use upstream::{Choice, Chosen, Upstream, UpstreamBuilder};

@@ -3,7 +3,8 @@
 
 use super::Endpoint;
 use base::Moment;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::{Connection, Speak};
@@ -19,9 +20,17 @@ const SHARED_PER_ENDPOINT: usize = 16;
 /// shortest; a request that crosses such a close is repeated on a new connection).
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-#[derive(Default)]
 pub(crate) struct Pool {
-    endpoints: Mutex<HashMap<usize, Kept>>,
+    worker: usize,
+    /// By number.
+    endpoints: Mutex<BTreeMap<usize, Arc<LocalEndpoint>>>,
+}
+
+/// An endpoint as one core sees it: with the connections that the core keeps to it.
+pub(crate) struct LocalEndpoint {
+    endpoint: Arc<Endpoint>,
+    worker: usize,
+    kept: Mutex<Kept>,
 }
 
 /// What is kept of one endpoint.
@@ -57,18 +66,69 @@ pub(crate) enum Taken {
 }
 
 impl Pool {
-    /// A connection to this endpoint that speaks this and can carry a request now: the idle one used last,
-    /// or a share. Dead and old ones are dropped.
-    pub(crate) fn take(&self, endpoint: &Endpoint, speak: Speak, now: Moment) -> Taken {
-        let mut endpoints = self.lock();
-        if speak == Speak::Http1 {
-            let idle = endpoints.get_mut(&endpoint.number).and_then(|kept| kept.take_idle(now));
-            return idle.map_or(Taken::Open, Taken::Connection);
+    /// The pool of this worker.
+    pub(crate) fn new(worker: usize) -> Self {
+        Self { worker, endpoints: Mutex::default() }
+    }
+
+    /// An endpoint as this core sees it.
+    pub(crate) fn of(&self, endpoint: &Arc<Endpoint>) -> Arc<LocalEndpoint> {
+        let local = || {
+            let (endpoint, worker) = (endpoint.clone(), self.worker);
+            Arc::new(LocalEndpoint { endpoint, worker, kept: Mutex::default() })
+        };
+        self.lock().entry(endpoint.number).or_insert_with(local).clone()
+    }
+
+    /// Drops what is dead or has been idle for too long. Run from time to time by the core.
+    pub(crate) fn sweep(&self, now: Moment) {
+        self.lock().retain(|_, local| {
+            let mut kept = local.lock();
+            kept.idle.retain(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
+            kept.shared.retain_mut(|shared| !shared.connection.is_closed() && shared.is_wanted(now));
+            // A request may be about to keep one.
+            !kept.idle.is_empty() || !kept.shared.is_empty() || Arc::strong_count(local) > 1
+        });
+    }
+
+    /// Drops all: the gateway drains.
+    pub(crate) fn clear(&self) {
+        for local in std::mem::take(&mut *self.lock()).into_values() {
+            let mut kept = local.lock();
+            kept.idle.clear();
+            kept.shared.clear();
         }
-        let kept = endpoints.entry(endpoint.number).or_default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<LocalEndpoint>>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for LocalEndpoint {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl LocalEndpoint {
+    /// The worker whose it is.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// A connection that speaks this and can carry a request now: the idle one used last, or a share. Dead and
+    /// old ones are dropped.
+    pub(crate) fn take(&self, speak: Speak, now: Moment) -> Taken {
+        let mut kept = self.lock();
+        if speak == Speak::Http1 {
+            return kept.take_idle(now).map_or(Taken::Open, Taken::Connection);
+        }
         let either = speak == Speak::Either;
         let idle = |kept: &mut Kept| if either { kept.take_idle(now) } else { None };
-        match kept.share().or_else(|| idle(kept)) {
+        match kept.share().or_else(|| idle(&mut kept)) {
             Some(connection) => Taken::Connection(connection),
             None if kept.alone && either => Taken::Open,
             None => Taken::OpenInTurn(kept.opening.clone()),
@@ -76,15 +136,14 @@ impl Pool {
     }
 
     /// A share of a connection that somebody else has opened meanwhile.
-    pub(crate) fn share(&self, endpoint: &Endpoint) -> Option<Connection> {
-        self.lock().get_mut(&endpoint.number)?.share()
+    pub(crate) fn share(&self) -> Option<Connection> {
+        self.lock().share()
     }
 
     /// A connection that was just opened: itself, or a share of it when it carries many.
-    pub(crate) fn opened(&self, endpoint: &Endpoint, mut connection: Connection) -> Connection {
+    pub(crate) fn opened(&self, mut connection: Connection) -> Connection {
         let share = connection.share();
-        let mut endpoints = self.lock();
-        let Some(kept) = endpoints.get_mut(&endpoint.number) else { return share.unwrap_or(connection) };
+        let mut kept = self.lock();
         kept.alone = share.is_none();
         match share {
             None => connection,
@@ -97,35 +156,19 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose last response has passed whole.
-    pub(crate) fn keep(&self, endpoint: &Endpoint, connection: Connection, now: Moment) {
-        if connection.is_closed() || !connection.can_upgrade() {
+    /// Keeps a connection whose last response has passed whole. Whether it still lives is seen when it is taken.
+    pub(crate) fn keep(&self, connection: Connection, now: Moment) {
+        if !connection.can_upgrade() {
             return;
         }
-        let mut endpoints = self.lock();
-        let idle = &mut endpoints.entry(endpoint.number).or_default().idle;
+        let idle = &mut self.lock().idle;
         if idle.len() < IDLE_PER_ENDPOINT {
             idle.push(Idle { connection, since: now });
         }
     }
 
-    /// Drops what is dead or has been idle for too long. Run from time to time by the core.
-    pub(crate) fn sweep(&self, now: Moment) {
-        self.lock().retain(|_, kept| {
-            kept.idle.retain(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
-            kept.shared.retain_mut(|shared| !shared.connection.is_closed() && shared.is_wanted(now));
-            // Somebody may be opening one.
-            !kept.idle.is_empty() || !kept.shared.is_empty() || Arc::strong_count(&kept.opening) > 1
-        });
-    }
-
-    /// Drops all: the gateway drains.
-    pub(crate) fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Kept>> {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,12 +219,12 @@ mod tests {
     use wire::{Dialer, Origin};
 
     /// The pool of an endpoint that speaks HTTP/2, with one connection, and a share of that.
-    async fn with_a_share(backend: &H2Backend) -> (Pool, Endpoint, Connection) {
-        let (pool, endpoint) =
-            (Pool::default(), Endpoint::fleeting(&backend.url(), Moment::default()).unwrap());
-        assert!(matches!(pool.take(&endpoint, Speak::Http2, Moment::default()), Taken::OpenInTurn(_)));
+    async fn with_a_share(backend: &H2Backend) -> (Pool, Arc<LocalEndpoint>, Connection) {
+        let pool = Pool::new(0);
+        let endpoint = pool.of(&Arc::new(Endpoint::fleeting(&backend.url(), Moment::default()).unwrap()));
+        assert!(matches!(endpoint.take(Speak::Http2, Moment::default()), Taken::OpenInTurn(_)));
         let origin = Origin::parse(&backend.url()).unwrap();
-        let share = pool.opened(&endpoint, Dialer::default().dial(&origin).await.unwrap());
+        let share = endpoint.opened(Dialer::default().dial(&origin).await.unwrap());
         (pool, endpoint, share)
     }
 
@@ -191,17 +234,17 @@ mod tests {
         let (pool, endpoint, share) = with_a_share(&backend).await;
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);
         pool.sweep(at(100));
-        let Taken::Connection(other) = pool.take(&endpoint, Speak::Http2, at(100)) else {
-            panic!("it is in use")
-        };
+        let Taken::Connection(other) = endpoint.take(Speak::Http2, at(100)) else { panic!("it is in use") };
         drop((share, other));
         pool.sweep(at(200));
         pool.sweep(at(219));
-        assert!(pool.share(&endpoint).is_some(), "19 seconds are not too long");
+        assert!(endpoint.share().is_some(), "19 seconds are not too long");
         pool.sweep(at(230));
         pool.sweep(at(250));
-        assert!(pool.share(&endpoint).is_none());
+        assert!(endpoint.share().is_none());
         backend.all_closed().await;
+        drop(endpoint);
+        pool.sweep(at(250));
         assert_eq!(pool.lock().len(), 0, "nothing is remembered");
     }
 
@@ -212,7 +255,7 @@ mod tests {
             After::GoAway
         })
         .await;
-        let (pool, endpoint, mut share) = with_a_share(&backend).await;
+        let (_pool, endpoint, mut share) = with_a_share(&backend).await;
         let request = || {
             let mut request = wire::Request::default();
             *request.uri_mut() = "/".parse().unwrap();
@@ -223,6 +266,6 @@ mod tests {
         while !share.is_closed() {
             assert!(share.send(request(), by()).await.unwrap_err().body.is_some(), "nothing of it was sent");
         }
-        assert!(pool.share(&endpoint).is_none());
+        assert!(endpoint.share().is_none());
     }
 }

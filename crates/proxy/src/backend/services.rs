@@ -16,6 +16,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// Looks at its instances that can serve now, without a hold on them.
+    pub(crate) fn look(&self) -> arc_swap::Guard<Arc<Vec<Arc<Endpoint>>>> {
+        self.members.load()
+    }
+
     /// Its instances that can serve now. Each change is a new vector, so its address tells a change.
     pub fn members(&self) -> Arc<Vec<Arc<Endpoint>>> {
         self.members.load_full()

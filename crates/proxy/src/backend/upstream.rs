@@ -70,8 +70,8 @@ pub(crate) struct Choice<'a> {
 }
 
 /// An endpoint, and how many were passed over because they fail.
-pub(crate) struct Chosen {
-    pub(crate) endpoint: Arc<Endpoint>,
+pub(crate) struct Chosen<E> {
+    pub(crate) endpoint: E,
     pub(crate) left_out: usize,
 }
 
@@ -121,16 +121,14 @@ impl Upstream {
 
     /// How many endpoints there are now.
     pub(crate) fn len(&self) -> usize {
-        match &self.members {
-            Members::Fixed(members) => members.len(),
-            Members::Service(service) => service.members().len(),
-        }
+        self.with_members(|members| members.len())
     }
 
-    fn members(&self) -> Endpoints {
+    /// The members there are now, looked at and not held: a hold is counted, by all cores together.
+    fn with_members<T>(&self, look: impl FnOnce(&Endpoints) -> T) -> T {
         match &self.members {
-            Members::Fixed(members) => members.clone(),
-            Members::Service(service) => service.members(),
+            Members::Fixed(members) => look(members),
+            Members::Service(service) => look(&service.look()),
         }
     }
 
@@ -140,28 +138,35 @@ impl Upstream {
         if self.wishes.fade_in.is_none() || self.wishes.made.is_empty() {
             return;
         }
-        for endpoint in self.members().iter() {
-            for (_, made) in self.wishes.made.iter().filter(|(origin, _)| *origin == endpoint.origin) {
-                endpoint.made_at(*made, clock);
+        self.with_members(|members| {
+            for endpoint in members.iter() {
+                for (_, made) in self.wishes.made.iter().filter(|(origin, _)| *origin == endpoint.origin) {
+                    endpoint.made_at(*made, clock);
+                }
             }
-        }
+        });
     }
 
     /// Those of the members there are now that are probed.
     pub(crate) fn watched(&self) -> Vec<Arc<Watched>> {
-        if self.is_watched() { self.ready(&self.members()).watched.to_vec() } else { Vec::new() }
+        if !self.is_watched() {
+            return Vec::new();
+        }
+        self.with_members(|members| self.with_ready(members, |ready| ready.watched.to_vec()))
     }
 
-    /// One endpoint; `None` when there is none.
-    pub(crate) fn choose(&self, choice: &Choice<'_>) -> Option<Chosen> {
-        let members = self.members();
-        match members.as_slice() {
+    /// One endpoint, as `take` takes it; `None` when there is none.
+    pub(crate) fn choose<E>(
+        &self,
+        choice: &Choice<'_>,
+        take: impl FnOnce(&Arc<Endpoint>) -> E,
+    ) -> Option<Chosen<E>> {
+        self.with_members(|members| match members.as_slice() {
             [] => None,
-            [only] => Some(Chosen { endpoint: only.clone(), left_out: 0 }),
-            _ => {
-                let ready = self.ready(&members);
+            [only] => Some(Chosen { endpoint: take(only), left_out: 0 }),
+            _ => self.with_ready(members, |ready| {
                 let mut view = View {
-                    ready: &ready,
+                    ready,
                     choice,
                     fade_in: self.wishes.fade_in,
                     eligible: Vec::new(),
@@ -173,17 +178,17 @@ impl Upstream {
                     if self.algorithm == Algorithm::ConsistentHash { (choice.key)() } else { String::new() };
                 let ask = Ask { key: key.as_bytes(), balance_factor: choice.factor };
                 let chosen = ready.balancer.pick(&view, ask, &self.chance)?;
-                Some(Chosen { endpoint: members.get(chosen)?.clone(), left_out })
-            }
-        }
+                Some(Chosen { endpoint: take(members.get(chosen)?), left_out })
+            }),
+        })
     }
 
-    /// What is made once for these members, made anew when they have changed.
-    fn ready(&self, members: &Endpoints) -> Arc<Ready> {
+    /// Looks at what is made once for these members, made anew when they have changed.
+    fn with_ready<T>(&self, members: &Endpoints, look: impl FnOnce(&Ready) -> T) -> T {
         if let Some(ready) = &*self.ready.load()
             && Arc::ptr_eq(&ready.members, members)
         {
-            return ready.clone();
+            return look(ready);
         }
         let texts: Vec<&str> = members.iter().map(|endpoint| endpoint.text.as_str()).collect();
         let weight = |endpoint: &Arc<Endpoint>| {
@@ -203,7 +208,7 @@ impl Upstream {
             watched: check.map(watch).unwrap_or_default(),
         });
         self.ready.store(Some(ready.clone()));
-        ready
+        look(&ready)
     }
 }
 

@@ -7,9 +7,10 @@ use http::header::{
     AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, EXPIRES, HeaderName,
     HeaderValue, LAST_MODIFIED, SET_COOKIE, VARY,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use rules::freshness::{Directives, Facts, Lifetime};
 use std::time::{Duration, UNIX_EPOCH};
+use wire::Headers;
 use wire::{Body, Response};
 
 /// What an entry costs beside its bytes, about.
@@ -20,7 +21,7 @@ const VARIES_MAX: usize = 16;
 /// A kept answer.
 pub(crate) struct Entry {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     /// When its head was there.
     pub(crate) at: Moment,
@@ -81,8 +82,8 @@ impl Entry {
     }
 
     /// Whether it is the answer to a request with these headers.
-    pub(crate) fn answers(&self, headers: &HeaderMap) -> bool {
-        self.varies.iter().all(|(name, values)| headers.get_all(name).iter().eq(values.iter()))
+    pub(crate) fn answers(&self, headers: &Headers) -> bool {
+        self.varies.iter().all(|(name, values)| headers.get_all(name).eq(values.iter()))
     }
 
     pub(crate) fn etag(&self) -> Option<&HeaderValue> {
@@ -97,7 +98,7 @@ impl Entry {
     pub(crate) fn respond(
         &self,
         method: &Method,
-        request: &HeaderMap,
+        request: &Headers,
         served: Served,
         now: Moment,
     ) -> Response {
@@ -149,7 +150,7 @@ impl Entry {
 
     /// The entry as the headers of a newer answer make it, which has the same body (RFC 9111 section 3.2). How
     /// long it stays good is to be decided anew.
-    pub(crate) fn renewed(&self, newer: &HeaderMap, at: Moment) -> Self {
+    pub(crate) fn renewed(&self, newer: &Headers, at: Moment) -> Self {
         let mut headers = self.headers.clone();
         // They were about the older answer, whatever the newer one says of itself.
         headers.remove(AGE);
@@ -170,7 +171,7 @@ impl Entry {
 }
 
 /// Says how the cache came to an answer: Skipper's word for it, and RFC 9211's.
-pub(crate) fn mark(headers: &mut HeaderMap, word: &'static str, more: &str) {
+pub(crate) fn mark(headers: &mut Headers, word: &'static str, more: &str) {
     headers.insert("x-cache-status", HeaderValue::from_static(word));
     if let Ok(value) = HeaderValue::try_from(format!("tombolo; {more}")) {
         headers.insert("cache-status", value);
@@ -179,10 +180,7 @@ pub(crate) fn mark(headers: &mut HeaderMap, word: &'static str, more: &str) {
 
 /// What an answer with these headers varies with, and what the request had there; `None` if that can't be
 /// told, or is too much.
-pub(crate) fn varies(
-    headers: &HeaderMap,
-    request: &HeaderMap,
-) -> Option<Vec<(HeaderName, Vec<HeaderValue>)>> {
+pub(crate) fn varies(headers: &Headers, request: &Headers) -> Option<Vec<(HeaderName, Vec<HeaderValue>)>> {
     let mut varies = Vec::new();
     for value in headers.get_all(VARY) {
         for name in value.to_str().ok()?.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -194,7 +192,7 @@ pub(crate) fn varies(
             if varies.len() >= VARIES_MAX {
                 return None;
             }
-            let values = request.get_all(&name).iter().cloned().collect();
+            let values = request.get_all(&name).cloned().collect();
             varies.push((name, values));
         }
     }
@@ -202,7 +200,7 @@ pub(crate) fn varies(
 }
 
 /// Reads what the keeping of an answer depends on.
-pub(crate) fn facts(status: StatusCode, headers: &HeaderMap) -> Facts {
+pub(crate) fn facts(status: StatusCode, headers: &Headers) -> Facts {
     let date = |name: HeaderName| {
         let text = headers.get(name)?.to_str().ok()?;
         let date = httpdate::parse_http_date(text).ok()?;
@@ -223,15 +221,15 @@ pub(crate) fn facts(status: StatusCode, headers: &HeaderMap) -> Facts {
 }
 
 /// The directives of a message.
-pub(crate) fn directives(headers: &HeaderMap) -> Directives {
-    Directives::read(headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()))
+pub(crate) fn directives(headers: &Headers) -> Directives {
+    Directives::read(headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    fn headers(lines: &[(&'static str, &str)]) -> Headers {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 

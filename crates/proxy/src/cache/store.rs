@@ -4,11 +4,11 @@
 use super::Entry;
 use crate::Lasting;
 use base::Moment;
-use http::HeaderMap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use wire::Headers;
 
 /// An answer takes a sixteenth of the memory at most: 4 MiB of the default 64.
 const ENTRY_SHARE: usize = 16;
@@ -92,9 +92,9 @@ pub(crate) struct Lead {
     /// The entry that the answer may confirm, or stand in for.
     pub(crate) known: Option<Arc<Entry>>,
     /// The request's headers as the filter saw them.
-    pub(crate) request: HeaderMap,
+    pub(crate) request: Headers,
     /// The conditions among them, kept from the backend.
-    pub(crate) conditions: HeaderMap,
+    pub(crate) conditions: Headers,
     /// When the request went on, on both clocks.
     pub(crate) asked: (Moment, base::UnixTime),
 }
@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// What is known of a key, for a request with these headers.
-    pub(crate) fn look(&self, key: &Key, headers: &HeaderMap, now: Moment) -> Found {
+    pub(crate) fn look(&self, key: &Key, headers: &Headers, now: Moment) -> Found {
         let mut kept = self.lock();
         let kept = &mut *kept;
         let Some(slot) = kept.slots.get_mut(key) else {
@@ -144,7 +144,7 @@ impl Store {
     pub(crate) fn fetch(
         self: &Arc<Self>,
         key: &Key,
-        request: &HeaderMap,
+        request: &Headers,
         asked: (Moment, base::UnixTime),
     ) -> Role {
         let mut kept = self.lock();
@@ -162,7 +162,7 @@ impl Store {
             done,
             known: None,
             request: request.clone(),
-            conditions: HeaderMap::new(),
+            conditions: Headers::new(),
             asked,
         }))
     }
@@ -262,7 +262,7 @@ impl Kept {
 
 impl Slot {
     /// The name of a fetch: what answers of this key have varied with belongs to it.
-    fn fetch(&self, key: &Key, request: &HeaderMap) -> String {
+    fn fetch(&self, key: &Key, request: &Headers) -> String {
         let mut name = key.to_string();
         if let Some(last) = self.variants.last() {
             for (header, _) in &last.varies {
@@ -317,7 +317,7 @@ mod tests {
         };
         Arc::new(Entry {
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
+            headers: Headers::new(),
             body: Bytes::from(vec![b'x'; body]),
             at: Moment::default(),
             initial_age: Duration::ZERO,
@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn has(store: &Store, name: &str) -> bool {
-        store.look(&key(name), &HeaderMap::new(), Moment::default()).entry.is_some()
+        store.look(&key(name), &Headers::new(), Moment::default()).entry.is_some()
     }
 
     #[test]
@@ -368,13 +368,13 @@ mod tests {
     fn a_key_has_different_answers_for_different_requests() {
         let store = Store::new(1 << 20);
         let request =
-            |language: &str| HeaderMap::from_iter([("x-lang".parse().unwrap(), language.parse().unwrap())]);
+            |language: &str| Headers::from_iter([("x-lang".parse().unwrap(), language.parse().unwrap())]);
         for language in ["it", "de", "it"] {
             store.keep(&key("a"), entry(10, &[("x-lang", language)]));
         }
-        let find = |headers: &HeaderMap| store.look(&key("a"), headers, Moment::default()).entry.is_some();
+        let find = |headers: &Headers| store.look(&key("a"), headers, Moment::default()).entry.is_some();
         assert!(
-            find(&request("it")) && find(&request("de")) && !find(&request("fr")) && !find(&HeaderMap::new())
+            find(&request("it")) && find(&request("de")) && !find(&request("fr")) && !find(&Headers::new())
         );
         for number in 0..VARIANTS_MAX {
             store.keep(&key("a"), entry(10, &[("x-lang", &number.to_string())]));
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn one_fetches_and_the_others_are_told() {
         let store = Arc::new(Store::new(1 << 20));
-        let headers = HeaderMap::new();
+        let headers = Headers::new();
         let fetch = || store.fetch(&key("a"), &headers, (Moment::default(), UnixTime::default()));
         let Role::Leads(lead) = fetch() else { panic!("nobody fetches") };
         let Role::Follows(mut one) = fetch() else { panic!("one fetches") };

@@ -5,10 +5,11 @@ use crate::answer::{Cause, Reason};
 use crate::args::Args;
 use crate::exchange::Exchange;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, StatusCode};
+use wire::Headers;
 use wire::{Body, Response};
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -107,7 +108,7 @@ struct Content {
 }
 
 impl Content {
-    fn describe(&self, headers: &mut HeaderMap) {
+    fn describe(&self, headers: &mut Headers) {
         headers.insert(CONTENT_TYPE, self.kind.clone());
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.bytes.len()));
     }

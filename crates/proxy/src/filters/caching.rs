@@ -15,11 +15,12 @@ use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use rules::freshness::{Directives, Lifetime};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use wire::Headers;
 use wire::{Body, Response};
 
 pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
@@ -304,8 +305,8 @@ impl Caching {
     fn lifetime(
         &self,
         status: StatusCode,
-        headers: &HeaderMap,
-        request: &HeaderMap,
+        headers: &Headers,
+        request: &Headers,
         (_, asked): (Moment, UnixTime),
         answered: UnixTime,
     ) -> Option<(Duration, Lifetime)> {
@@ -437,17 +438,17 @@ impl Caching {
 }
 
 /// What a request says of what is kept; `Pragma` counts where nothing else is said (RFC 9111 section 5.4).
-fn asked_for(headers: &HeaderMap) -> Directives {
+fn asked_for(headers: &Headers) -> Directives {
     let mut asked = directives(headers);
     if !headers.contains_key(http::header::CACHE_CONTROL) {
-        let mut pragma = headers.get_all(PRAGMA).iter().filter_map(|value| value.to_str().ok());
+        let mut pragma = headers.get_all(PRAGMA).filter_map(|value| value.to_str().ok());
         asked.no_cache |= pragma.any(|text| text.trim().eq_ignore_ascii_case("no-cache"));
     }
     asked
 }
 
 /// Makes a request fetch the whole answer, or word that what is kept is still good.
-fn prepare(headers: &mut HeaderMap, lead: &mut Lead) {
+fn prepare(headers: &mut Headers, lead: &mut Lead) {
     for name in CONDITIONS {
         for value in headers.get_all(&name) {
             lead.conditions.append(&name, value.clone());
@@ -465,7 +466,7 @@ fn prepare(headers: &mut HeaderMap, lead: &mut Lead) {
 }
 
 /// Gives the request its own conditions back.
-fn restore(headers: &mut HeaderMap, lead: &Lead) {
+fn restore(headers: &mut Headers, lead: &Lead) {
     for name in CONDITIONS {
         headers.remove(&name);
         for value in lead.conditions.get_all(&name) {

@@ -93,6 +93,9 @@ impl Chain {
     pub(crate) async fn request_from(&self, exchange: &mut Exchange, from: usize) -> Outcome {
         for (at, installed) in self.filters.iter().enumerate().skip(from) {
             let step = installed.filter.request(exchange);
+            if matches!(step, Step::Next) {
+                continue;
+            }
             if let Some(response) = settle(step, exchange, installed.name).await {
                 return Outcome::Reply { response, ran: at + 1 };
             }
@@ -117,7 +120,9 @@ impl Chain {
         for at in (to..ran.min(self.filters.len())).rev() {
             let installed = &self.filters[at];
             let step = installed.filter.response(exchange, response);
-            if let Some(other) = settle(step, exchange, installed.name).await {
+            if !matches!(step, Step::Next)
+                && let Some(other) = settle(step, exchange, installed.name).await
+            {
                 *response = other;
             }
             if exchange.notes.loop_back {
@@ -195,8 +200,9 @@ mod tests {
     use super::*;
     use crate::exchange::{Arrival, Notes};
     use base::{Chance, Clock, Moment, UnixTime};
-    use http::{HeaderMap, Method, Uri, Version};
+    use http::{Method, Uri, Version};
     use wire::Body;
+    use wire::Headers;
 
     /// Asks to wait again, so many times.
     fn again(times: usize) -> Step {
@@ -235,7 +241,7 @@ mod tests {
             arrival,
             method: Method::GET,
             uri: Uri::from_static("/"),
-            headers: HeaderMap::new(),
+            headers: Headers::new(),
             body: Body::empty(),
             params: crate::lookup::Params::default(),
             route: "r".into(),

@@ -9,10 +9,11 @@ use crate::body::change_response;
 use crate::exchange::Exchange;
 use eskip::Arg;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    VARY,
 };
 use http::{Method, StatusCode};
+use wire::Headers;
 use wire::Response;
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -95,7 +96,7 @@ impl Compress {
         let kind = first(&CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
         // RFC 9110 section 8.4: identity is no coding; some say it all the same.
         matches!(first(&CONTENT_ENCODING), None | Some("" | "identity"))
-            && !headers.get_all(CACHE_CONTROL).iter().any(forbids)
+            && !headers.get_all(CACHE_CONTROL).any(forbids)
             && self.types.iter().any(|wanted| wanted.eq_ignore_ascii_case(kind.trim()))
             && !matches!(
                 response.status(),
@@ -124,7 +125,7 @@ impl Filter for Compress {
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-        let varies = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+        let varies = headers.get_all(VARY).filter_map(|value| value.to_str().ok());
         let mut names = varies.flat_map(|value| value.split(',')).map(str::trim);
         if !names.any(|name| name.eq_ignore_ascii_case("accept-encoding")) {
             headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -134,8 +135,8 @@ impl Filter for Compress {
 }
 
 /// The coding that the client wants most, of those we have.
-fn accepted(headers: &HeaderMap) -> Option<Coding> {
-    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+fn accepted(headers: &Headers) -> Option<Coding> {
+    let lines = headers.get_all(ACCEPT_ENCODING).filter_map(|line| line.to_str().ok());
     let mut best: Option<(f32, Coding)> = None;
     for item in lines.flat_map(|line| line.split(',')) {
         let mut parts = item.split(';').map(str::trim);
@@ -158,7 +159,7 @@ struct Uncompress;
 
 impl Filter for Uncompress {
     fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
-        let lines = response.headers().get_all(CONTENT_ENCODING).iter();
+        let lines = response.headers().get_all(CONTENT_ENCODING);
         let names = lines.flat_map(|line| line.to_str().unwrap_or("?").split(','));
         let names = names.map(str::trim).filter(|name| !name.is_empty() && *name != "identity");
         let Some(codings) = names.map(Coding::named).collect::<Option<Vec<_>>>() else { return Step::Next };
@@ -204,7 +205,7 @@ mod tests {
             ("gzip;q=2, deflate;q=x", None),
             ("x-gzip", Some("gzip")),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
             assert_eq!(accepted(&headers).map(Coding::name), expected, "{accept}");
         }

@@ -2,9 +2,10 @@
 //! all of it, a part, or word that the client has it already. Decides only; others answer.
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wire::Headers;
 
 /// A representation, as its headers tell it.
 pub(crate) struct Representation<'a> {
@@ -33,7 +34,7 @@ pub(crate) enum Verdict {
 
 /// What to answer to a request of this method with these headers. Of several ranges none is given: a server
 /// may leave a Range out (RFC 9110 section 14.2).
-pub(crate) fn judge(method: &Method, headers: &HeaderMap, has: &Representation<'_>) -> Verdict {
+pub(crate) fn judge(method: &Method, headers: &Headers, has: &Representation<'_>) -> Verdict {
     let reads = *method == Method::GET || *method == Method::HEAD;
     // RFC 9110 section 13.2.2, in its order.
     if headers.contains_key(IF_MATCH) {
@@ -62,7 +63,7 @@ pub(crate) fn judge(method: &Method, headers: &HeaderMap, has: &Representation<'
 }
 
 /// Whether `If-Range` lets the range count: its `ETag` is ours, or its date is exactly ours.
-fn range_counts(headers: &HeaderMap, has: &Representation<'_>) -> bool {
+fn range_counts(headers: &Headers, has: &Representation<'_>) -> bool {
     let Some(condition) = headers.get(IF_RANGE) else { return true };
     let text = condition.to_str().unwrap_or_default();
     if text.starts_with('"') || text.starts_with("W/") {
@@ -96,12 +97,12 @@ fn part(range: &str, length: u64) -> Verdict {
 
 /// Whether an `ETag` is in a list of them, or the list is `*` and there is something.
 fn listed(
-    headers: &HeaderMap,
+    headers: &Headers,
     name: http::HeaderName,
     etag: Option<&str>,
     same: fn(&str, &str) -> bool,
 ) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+    headers.get_all(name).filter_map(|value| value.to_str().ok()).any(|list| {
         list.trim() == "*" || etag.is_some_and(|etag| tags(list).any(|listed| same(etag, listed)))
     })
 }
@@ -130,7 +131,7 @@ fn weakly(one: &str, other: &str) -> bool {
     one.strip_prefix("W/").unwrap_or(one) == other.strip_prefix("W/").unwrap_or(other)
 }
 
-fn date(headers: &HeaderMap, name: http::HeaderName) -> Option<SystemTime> {
+fn date(headers: &Headers, name: http::HeaderName) -> Option<SystemTime> {
     headers.get(name)?.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok())
 }
 
@@ -155,7 +156,7 @@ mod tests {
 
     #[track_caller]
     fn check(request: &[(&'static str, &str)], expected: Verdict) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in request {
             headers.append(*name, value.parse().unwrap());
         }

@@ -5,10 +5,10 @@ use super::{Built, Example, Filter, FilterSpec, On, Step, plain};
 use crate::args::Args;
 use crate::exchange::Exchange;
 use crate::net::split_host_port;
-use http::HeaderMap;
-use http::header::{COOKIE, Entry, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use wire::Headers;
 use wire::Response;
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -100,24 +100,14 @@ struct RequestCookie(String);
 
 impl Filter for RequestCookie {
     fn request(&self, exchange: &mut Exchange) -> Step {
-        let joined = match exchange.headers.get(COOKIE) {
-            None => value(&self.0).ok(),
-            Some(others) => {
-                HeaderValue::from_bytes(&[others.as_bytes(), b"; ", self.0.as_bytes()].concat()).ok()
+        // Lines behind the first one stay.
+        if let Some(first) = exchange.headers.get_mut(COOKIE) {
+            let joined = [first.as_bytes(), b"; ", self.0.as_bytes()].concat();
+            if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                *first = joined;
             }
-        };
-        if let (Some(joined), entry) = (joined, exchange.headers.entry(COOKIE)) {
-            match entry {
-                // Lines behind the first one stay.
-                Entry::Occupied(mut entry) => {
-                    if let Some(first) = entry.iter_mut().next() {
-                        *first = joined;
-                    }
-                }
-                Entry::Vacant(entry) => {
-                    entry.insert(joined);
-                }
-            }
+        } else if let Ok(alone) = value(&self.0) {
+            exchange.headers.insert(COOKIE, alone);
         }
         Step::Next
     }
@@ -197,19 +187,14 @@ impl DropCookie {
     }
 
     /// Keeps of each line what `keep` gives for it, if any line has the cookie.
-    fn apply(
-        &self,
-        headers: &mut HeaderMap,
-        header: HeaderName,
-        keep: impl Fn(&[u8]) -> Option<HeaderValue>,
-    ) {
+    fn apply(&self, headers: &mut Headers, header: HeaderName, keep: impl Fn(&[u8]) -> Option<HeaderValue>) {
         let has =
             |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b';').any(|pair| self.is_named(pair));
-        if !headers.get_all(&header).iter().any(has) {
+        if !headers.get_all(&header).any(has) {
             return;
         }
         let kept: Vec<HeaderValue> =
-            headers.get_all(&header).iter().filter_map(|line| keep(line.as_bytes())).collect();
+            headers.get_all(&header).filter_map(|line| keep(line.as_bytes())).collect();
         headers.remove(&header);
         for line in kept {
             headers.append(&header, line);

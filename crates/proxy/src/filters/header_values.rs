@@ -7,8 +7,8 @@ use super::values::{first, value};
 use super::{Built, Example, Filter, FilterSpec, On, Step, plain};
 use crate::args::Args;
 use crate::exchange::Exchange;
-use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
+use wire::Headers;
 use wire::Response;
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -152,7 +152,7 @@ struct Encode {
 }
 
 impl Encode {
-    fn apply(&self, headers: &mut HeaderMap) {
+    fn apply(&self, headers: &mut Headers) {
         let text = first(headers, &self.header);
         if text.is_empty() {
             return;

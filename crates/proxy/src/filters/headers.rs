@@ -7,8 +7,8 @@ use crate::args::Args;
 use crate::exchange::Exchange;
 use crate::pattern::Rewrite;
 use crate::predicates::Regexp;
-use http::HeaderMap;
-use http::header::{Entry, HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
+use wire::Headers;
 use wire::Response;
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -327,22 +327,12 @@ struct DropHeader {
 }
 
 impl DropHeader {
-    fn apply(&self, headers: &mut HeaderMap) {
+    fn apply(&self, headers: &mut Headers) {
         let Some(values) = &self.values else {
             headers.remove(&self.name);
             return;
         };
-        if let Entry::Occupied(entry) = headers.entry(&self.name) {
-            let kept = |value: &HeaderValue| !values.matches_bytes(value.as_bytes());
-            if entry.iter().all(kept) {
-                return;
-            }
-            let (name, all) = entry.remove_entry_mult();
-            let left: Vec<HeaderValue> = all.filter(kept).collect();
-            for value in left {
-                headers.append(&name, value);
-            }
-        }
+        headers.retain(|name, value| *name != self.name || !values.matches_bytes(value.as_bytes()));
     }
 }
 
@@ -369,7 +359,7 @@ struct Modify {
 }
 
 impl Modify {
-    fn value(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    fn value(&self, headers: &Headers) -> Option<HeaderValue> {
         headers.contains_key(&self.name).then_some(())?;
         value(&self.rewrite.apply(&first(headers, &self.name))).ok()
     }
@@ -407,7 +397,7 @@ struct Copy {
 }
 
 impl Copy {
-    fn value(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    fn value(&self, headers: &Headers) -> Option<HeaderValue> {
         headers.get(&self.source).filter(|value| !value.is_empty()).cloned()
     }
 }

@@ -9,8 +9,8 @@ use crate::exchange::Exchange;
 use crate::net::{self, Connection, ForwardedFor, ForwardedHeaders};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderName, HeaderValue, ORIGIN};
+use wire::Headers;
 use wire::Response;
 
 const FLOW_ID: HeaderName = HeaderName::from_static("x-flow-id");
@@ -289,7 +289,7 @@ impl Code {
 }
 
 impl Base64 {
-    fn value(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+    fn value(&self, headers: &Headers) -> Option<HeaderValue> {
         let old = first(headers, &self.name);
         if old.is_empty() {
             return None;

@@ -6,9 +6,9 @@ use crate::args::Args;
 use crate::body::watch_body;
 use crate::exchange::Exchange;
 use crate::filter_log::{FilterLog, LINE_BYTES_MAX, flow_id};
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION, SET_COOKIE};
 use std::fmt::Write as _;
+use wire::Headers;
 use wire::{Body, Response};
 
 pub(super) const FILTERS: &[FilterSpec] = &[
@@ -82,7 +82,7 @@ struct LogHeader {
 }
 
 impl LogHeader {
-    fn write(&self, exchange: &Exchange, mut text: String, headers: &HeaderMap) {
+    fn write(&self, exchange: &Exchange, mut text: String, headers: &Headers) {
         for (name, value) in headers {
             let value = String::from_utf8_lossy(value.as_bytes());
             let shown = if SECRET.contains(name) { "***" } else { &*value };

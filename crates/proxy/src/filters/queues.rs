@@ -318,7 +318,7 @@ impl Filter for Queued {
             && let Some(place) = place
         {
             let body = std::mem::take(response.body_mut());
-            *response.body_mut() = body.with_tail(move |_, _| drop(place));
+            *response.body_mut() = body.with_tail(Box::new(move |_, _| drop(place)));
         }
         Step::Next
     }

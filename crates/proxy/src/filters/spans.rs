@@ -5,11 +5,11 @@ use super::values::Text;
 use super::{Built, Example, Filter, FilterSpec, On, Step, plain};
 use crate::args::Args;
 use crate::exchange::Exchange;
-use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use wire::Headers;
 use wire::Response;
 
 /// Longest name of a span.
@@ -194,7 +194,7 @@ impl Filter for BaggageToTag {
 }
 
 /// The value of an item of the baggage, decoded. One that is empty counts as none, as in Skipper.
-fn baggage(headers: &HeaderMap, item: &str) -> Option<String> {
+fn baggage(headers: &Headers, item: &str) -> Option<String> {
     let (_, value) = crate::net::baggage(headers).find(|(key, _)| *key == item)?;
     let value = percent_decode_str(value).decode_utf8_lossy();
     (!value.is_empty()).then(|| value.into_owned())
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn baggage_is_read_as_w3c_writes_it() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         headers.append("baggage", HeaderValue::from_static("a=1;p=2, b = x%20y ,c=;d"));
         headers.append("baggage", HeaderValue::from_static("e=%E2%82%AC"));
         let read = |item| baggage(&headers, item);

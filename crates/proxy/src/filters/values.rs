@@ -7,10 +7,10 @@ use crate::net;
 use crate::pattern::Rewrite;
 use crate::predicates::Regexp;
 use eskip::{Context, Placeholder, Template};
-use http::HeaderMap;
 use http::header::{COOKIE, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use wire::Headers;
 use wire::Response;
 
 /// A text that may have placeholders.
@@ -99,14 +99,14 @@ pub(super) fn rewrite(args: &mut Args<'_>) -> Result<Rewrite, String> {
 }
 
 /// The first value of a header as text; empty if there is none. What is not UTF-8 becomes U+FFFD.
-pub(super) fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Cow<'h, str> {
+pub(super) fn first<'h>(headers: &'h Headers, name: &HeaderName) -> Cow<'h, str> {
     headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// The value of the first cookie of this name, without the quotes round it.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(super) fn cookie<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
     let pairs =
-        headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
+        headers.get_all(COOKIE).filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
     let mut values = pairs.filter_map(|pair| {
         let (found, value) = pair.trim().split_once('=')?;
         (found.trim() == name).then_some(value)
@@ -124,7 +124,7 @@ struct Facts<'a> {
 impl Context for Facts<'_> {
     fn append(&self, placeholder: Placeholder<'_>, out: &mut String) {
         let Exchange { arrival, headers, .. } = self.exchange;
-        let header = |headers: &HeaderMap, name: &str, out: &mut String| {
+        let header = |headers: &Headers, name: &str, out: &mut String| {
             if let Some(value) = headers.get(name) {
                 out.push_str(&String::from_utf8_lossy(value.as_bytes()));
             }

@@ -4,8 +4,9 @@ use super::*;
 use crate::predicates::PredicateEnv;
 use base::Chance;
 use expect_test::{Expect, expect};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use std::fmt::Write as _;
+use wire::Headers;
 
 const STRICT: Options = Options { ignore_trailing_slash: false, unescape_twice: true };
 const LENIENT: Options = Options { ignore_trailing_slash: true, unescape_twice: true };
@@ -26,7 +27,7 @@ fn ask<R>(request: &str, answer: impl FnOnce(&Question<'_>) -> R) -> R {
     let (method, rest) = request.split_once(' ').unwrap_or(("GET", request));
     let (host, path) = rest.split_at(rest.find('/').unwrap());
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     headers.insert("host", HeaderValue::from_str(host).unwrap());
     answer(&Question::new(&method, path, host, &headers, &Chance::seeded(1)))
 }

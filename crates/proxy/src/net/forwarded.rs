@@ -1,10 +1,10 @@
 //! The headers `X-Forwarded-*` and `Forwarded` that a gateway adds so that backends know whom it speaks for.
 
 use super::{Networks, X_FORWARDED_FOR};
-use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName, HeaderValue};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use wire::Headers;
 
 /// Which headers are added. None by default.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ impl Told {
 
 impl ForwardedHeaders {
     /// Adds the headers to a request's, unless its sender is excluded.
-    pub fn apply(&self, headers: &mut HeaderMap, connection: &Connection<'_>) {
+    pub fn apply(&self, headers: &mut Headers, connection: &Connection<'_>) {
         if !self.exclude.is_empty() && self.exclude.contains(connection.remote) {
             return;
         }
@@ -117,7 +117,7 @@ impl ForwardedHeaders {
     }
 
     /// All lines of `X-Forwarded-For` become one, with the sender at its end of it.
-    fn join(&self, headers: &mut HeaderMap, remote: IpAddr) {
+    fn join(&self, headers: &mut Headers, remote: IpAddr) {
         let sender = remote.to_canonical();
         if !headers.contains_key(X_FORWARDED_FOR) {
             if let Some(alone) = address(sender) {
@@ -183,8 +183,8 @@ impl Connection<'_> {
 }
 
 /// The values of a header that are not empty.
-fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
-    headers.get_all(name).iter().map(HeaderValue::as_bytes).filter(|value| !value.is_empty()).collect()
+fn lines<'a>(headers: &'a Headers, name: &HeaderName) -> Vec<&'a [u8]> {
+    headers.get_all(name).map(HeaderValue::as_bytes).filter(|value| !value.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn an_element_of_forwarded_is_joined_to_those_there() {
         let forwarded = ForwardedHeaders { forwarded: true, ..ForwardedHeaders::default() };
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (remote, host, tls) in [
             ("192.0.2.43", "shop.example", true),
             ("2001:db8::1", "shop.example:8080", false),

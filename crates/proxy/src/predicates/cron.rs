@@ -102,7 +102,7 @@ mod tests {
             fields: [u64::MAX, 1 << 1, u64::MAX, u64::MAX, 1 << 2],
             zone: TimeZone::get("Europe/Berlin").unwrap(),
         };
-        let (headers, chance) = (http::HeaderMap::new(), base::Chance::seeded(1));
+        let (headers, chance) = (wire::Headers::new(), base::Chance::seeded(1));
         let at = |text: &str| {
             let mut question = Question::new(&http::Method::GET, "/", "", &headers, &chance);
             let seconds = text.parse::<Timestamp>().unwrap().as_second();

@@ -4,10 +4,10 @@ use super::{Built, Predicate, PredicateEnv, PredicateSpec, Regexp, Unfit, check}
 use crate::args::Args;
 use crate::lookup::clean;
 use crate::question::Question;
-use http::HeaderMap;
 use http::header::{COOKIE as COOKIE_HEADER, HeaderName};
 use std::borrow::Cow;
 use std::sync::Arc;
+use wire::Headers;
 
 pub(super) static HEADER: PredicateSpec = PredicateSpec {
     name: "Header",
@@ -109,13 +109,13 @@ fn query_param(args: &mut Args<'_>, env: &PredicateEnv) -> Result<Built, Unfit> 
 
 impl Predicate for Header {
     fn matches(&self, question: &Question<'_>) -> bool {
-        question.headers.get_all(&self.name).iter().any(|value| value.as_bytes() == &*self.value)
+        question.headers.get_all(&self.name).any(|value| value.as_bytes() == &*self.value)
     }
 }
 
 impl Predicate for HeaderRegexp {
     fn matches(&self, question: &Question<'_>) -> bool {
-        question.headers.get_all(&self.name).iter().any(|value| self.regexp.matches_bytes(value.as_bytes()))
+        question.headers.get_all(&self.name).any(|value| self.regexp.matches_bytes(value.as_bytes()))
     }
 }
 
@@ -137,9 +137,8 @@ impl Predicate for QueryParam {
 
 /// The value of the first cookie of this name, read as Go's `net/http` does: quotes around it go, and a
 /// cookie with a byte that no value may hold is passed over.
-pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines =
-        headers.get_all(COOKIE_HEADER).iter().filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
+pub(super) fn find_cookie<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE_HEADER).filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
     lines.flat_map(|line| line.split(';')).find_map(|cookie| {
         let cookie = cookie.trim();
         let (key, value) = cookie.split_once('=').unwrap_or((cookie, ""));
@@ -170,7 +169,7 @@ mod tests {
     #[test]
     fn a_header_that_is_not_text_is_compared_and_does_not_panic() {
         let env = PredicateEnv::default();
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         headers.insert("x-raw", http::HeaderValue::from_bytes(b"a\xff").unwrap());
         let chance = base::Chance::seeded(1);
         let question = Question::new(&http::Method::GET, "/", "", &headers, &chance);
@@ -186,7 +185,7 @@ mod tests {
     #[test]
     fn cookies_are_read_as_go_does() {
         let check = |line: &'static str, expected: Option<&str>| {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::new();
             headers.append(COOKIE_HEADER, "z=0".parse().unwrap());
             headers.append(COOKIE_HEADER, line.parse().unwrap());
             assert_eq!(find_cookie(&headers, "a"), expected, "{line}");

@@ -3,9 +3,10 @@
 use super::{PredicateEnv, TABLE};
 use crate::question::Question;
 use base::{Chance, UnixTime};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+use wire::Headers;
 
 /// The page, as Markdown.
 pub fn page() -> String {
@@ -74,7 +75,7 @@ pub fn staged<T>(
     let wrong = |line: &str| format!("`{line}` can't be in a request");
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| wrong(method))?;
     let uri: Uri = target.parse().map_err(|_| wrong(target))?;
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     let (mut remote, mut now, mut random, mut shutdown) = (None, UnixTime::default(), None, false);
     for line in lines {
         match line.split_once(' ').unwrap_or((line, "")) {

@@ -101,7 +101,7 @@ async fn chaos(seed: u64) {
     let backend = Backend::start(upstream).await;
     let dead = Backend::refusing().await;
     let routes = format!(
-        r#"r: * -> backendTimeout("400ms") -> "{}"; dead: PathSubtree("/refused") -> "http://{dead}";"#,
+        r#"r: * -> backendTimeout("800ms") -> "{}"; dead: PathSubtree("/refused") -> "http://{dead}";"#,
         backend.url()
     );
     let world = World::with(Setup { workers: 2, ..Setup::default() }, &routes).await;

@@ -176,3 +176,23 @@ async fn audits_tell_who_sent_what() {
     let records = world.records(3).await;
     assert_eq!((&records[1]["audit"], &records[2]["audit"]), (&"".into(), &"ann".into()));
 }
+
+#[tokio::test]
+async fn what_is_no_request_leaves_a_record_and_is_counted() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let setup = Setup { engine: wire::Http1::Strict, ..Setup::default() };
+    let world = World::with(setup, "r: * -> status(204) -> <shunt>;").await;
+    let mut client = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let record = world.records(1).await.remove(0);
+    assert_eq!(
+        (&record["status"], &record["method"], &record["uri"], &record["reason"], &record["host"]),
+        (&400.into(), &"-".into(), &"-".into(), &"http_request_error".into(), &"127.0.0.1".into())
+    );
+    world.settled().await;
+    let line = r#"skipper_serve_route_count{code="400",method="_unknownmethod_",route="_unknownroute_"}"#;
+    assert!((world.count(line) - 1.0).abs() < 0.5, "{line}");
+}

@@ -9,7 +9,7 @@ mod stage;
 
 use base::Chance;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proxy::filters::Outcome;
 use proxy::lookup::{self, Entry, Lookup, Params};
 use proxy::predicates::PredicateEnv;
@@ -19,6 +19,7 @@ use stage::{Stage, texts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use testkit::{Differences, conformance};
+use wire::Headers;
 use wire::{Body, Response};
 
 #[tokio::test]
@@ -189,7 +190,7 @@ async fn vector(case: &Value, filters: &str, wrong: &mut Vec<String>) {
     }
 }
 
-fn check_headers(headers: &HeaderMap, what: &str, expected: &Value, wrong: &mut Vec<String>) {
+fn check_headers(headers: &Headers, what: &str, expected: &Value, wrong: &mut Vec<String>) {
     match what {
         "headers" => {
             for (name, expected) in entries(expected) {
@@ -222,7 +223,7 @@ fn check_headers(headers: &HeaderMap, what: &str, expected: &Value, wrong: &mut 
         }
         "headers_hex" => {
             for (name, expected) in entries(expected) {
-                let found: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                let found: Vec<&[u8]> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
                 let expected: Vec<Vec<u8>> =
                     expected.as_array().unwrap().iter().map(|hex| bytes(hex.as_str().unwrap())).collect();
                 if found != expected {
@@ -247,7 +248,7 @@ fn check_headers(headers: &HeaderMap, what: &str, expected: &Value, wrong: &mut 
 }
 
 /// Names and values of all cookies; of Set-Cookie without the attributes.
-fn pairs(headers: &HeaderMap, header: &HeaderName) -> BTreeMap<String, Vec<String>> {
+fn pairs(headers: &Headers, header: &HeaderName) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in texts(headers, header.as_str()) {
         let most = if header == SET_COOKIE { 1 } else { usize::MAX };
@@ -259,7 +260,7 @@ fn pairs(headers: &HeaderMap, header: &HeaderName) -> BTreeMap<String, Vec<Strin
     found
 }
 
-fn cookies(headers: &HeaderMap, header: &HeaderName, expected: &Value, wrong: &mut Vec<String>) {
+fn cookies(headers: &Headers, header: &HeaderName, expected: &Value, wrong: &mut Vec<String>) {
     let found = pairs(headers, header);
     let expected: BTreeMap<String, Vec<String>> = serde_json::from_value(expected.clone()).unwrap();
     let same = found.keys().eq(expected.keys())
@@ -271,7 +272,7 @@ fn cookies(headers: &HeaderMap, header: &HeaderName, expected: &Value, wrong: &m
     }
 }
 
-fn set_cookies(headers: &HeaderMap, expected: &Value, wrong: &mut Vec<String>) {
+fn set_cookies(headers: &Headers, expected: &Value, wrong: &mut Vec<String>) {
     let found = texts(headers, "set-cookie");
     for (name, expected) in entries(expected) {
         let Some(line) = found.iter().find(|line| line.starts_with(&format!("{name}="))) else {
@@ -316,7 +317,7 @@ fn params(request: &Value, target: &str) -> Params {
     let options = lookup::Options::default();
     let rule = lookup::compile(route, &PredicateEnv::default(), &options).unwrap();
     let table = Lookup::build(vec![Entry { rule, payload: () }], &options);
-    let (headers, chance) = (HeaderMap::new(), Chance::seeded(1));
+    let (headers, chance) = (Headers::new(), Chance::seeded(1));
     let question = Question::new(&Method::GET, &path, "", &headers, &chance);
     table.find(&question).expect("the path has the pattern's form").params
 }
@@ -325,8 +326,8 @@ fn entries(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
     object.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
 
-fn read_headers(object: &Value) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn read_headers(object: &Value) -> Headers {
+    let mut headers = Headers::new();
     for (name, values) in entries(object) {
         for value in values.as_array().unwrap() {
             let value = HeaderValue::from_bytes(value.as_str().unwrap().as_bytes()).unwrap();
@@ -365,7 +366,7 @@ async fn keys_and_refusals_are_skippers() {
                 differences.ran();
                 let (hits, window_ms) = (&case["max_hits"], case["time_window_ms"].as_u64().unwrap());
                 let chain = stage.chain(&format!("ratelimit({hits}, \"{window_ms}ms\")")).unwrap();
-                let request = || stage.exchange("GET", "/", "", HeaderMap::new(), Vec::new());
+                let request = || stage.exchange("GET", "/", "", Headers::new(), Vec::new());
                 assert!(matches!(chain.request(&mut request()).await, Outcome::Next { ran: 1 }));
                 stage
                     .hand
@@ -392,16 +393,16 @@ async fn keys_and_refusals_are_skippers() {
 async fn bucket_key(case: &Value, stage: &Stage) -> Option<String> {
     let (by, key) = (case["by"].as_str().unwrap(), case["key"].as_str().unwrap());
     let (filter, same) = match by.split_once(' ') {
-        None if by == "same" => (r#"ratelimit(1, "1h")"#.to_owned(), HeaderMap::new()),
+        None if by == "same" => (r#"ratelimit(1, "1h")"#.to_owned(), Headers::new()),
         None => (r#"clientRatelimit(1, "1h")"#.to_owned(), read_headers(&serde_json::json!({ by: [key] }))),
         Some((_, headers)) => {
             (format!(r#"clientRatelimit(1, "1h", "{headers}")"#), read_headers(&case["headers"]))
         }
     };
-    let mut other = same.clone();
-    other.values_mut().for_each(|value| *value = HeaderValue::from_static("192.0.2.99"));
+    let elsewhere = |name: &HeaderName| (name.clone(), HeaderValue::from_static("192.0.2.99"));
+    let other: Headers = same.keys().map(elsewhere).collect();
     let chain = stage.chain(&filter).unwrap();
-    let passes = async |headers: HeaderMap| {
+    let passes = async |headers: Headers| {
         let mut exchange = stage.exchange("GET", "/", "", headers, Vec::new());
         matches!(chain.request(&mut exchange).await, Outcome::Next { .. })
     };

@@ -4,10 +4,11 @@ use crate::stage::{Stage, lines, texts};
 use base::Source;
 use expect_test::{Expect, expect};
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use proxy::{Exchange, LogChoice, Mirror, filters};
 use std::time::Duration;
 use testkit::Differences;
+use wire::Headers;
 use wire::{Body, Response};
 
 #[tokio::test]
@@ -30,7 +31,7 @@ async fn every_example_of_the_reference_page_is_true() {
         };
         let mut request = example.request.lines();
         let (method, target) = request.next().unwrap().split_once(' ').unwrap();
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in request.map(|line| line.split_once(": ").unwrap()) {
             headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         }
@@ -60,7 +61,7 @@ async fn every_example_of_the_reference_page_is_true() {
 }
 
 fn get(stage: &Stage) -> Exchange {
-    stage.exchange("GET", "/a?b=c", "shop.example", HeaderMap::new(), Vec::new())
+    stage.exchange("GET", "/a?b=c", "shop.example", Headers::new(), Vec::new())
 }
 
 fn hello() -> Response {

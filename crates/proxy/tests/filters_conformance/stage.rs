@@ -2,12 +2,13 @@
 
 use base::{Chance, Clock, ClockHand, Source, UnixTime};
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
 use proxy::filters::{Chain, Outcome};
 use proxy::lookup::Params;
 use proxy::{Arrival, Exchange, FilterEnv, Lasting, Notes, Refusal};
 use std::time::Duration;
+use wire::Headers;
 use wire::{Body, Response};
 
 /// Where the requests of these tests come from.
@@ -47,7 +48,7 @@ impl Stage {
         method: &str,
         target: &str,
         host: &str,
-        mut headers: HeaderMap,
+        mut headers: Headers,
         body: Vec<u8>,
     ) -> Exchange {
         let host = (!host.is_empty()).then(|| HeaderValue::from_str(host).unwrap());
@@ -138,7 +139,7 @@ pub(crate) struct Carried {
     /// `None` if the backend was not asked.
     pub(crate) saw: Option<Saw>,
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
     /// Whether the body broke off.
     pub(crate) broken: bool,
@@ -150,7 +151,7 @@ pub(crate) struct Saw {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) path: String,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
 }
 
@@ -170,10 +171,10 @@ impl Saw {
     }
 }
 
-pub(crate) fn texts<'h>(headers: &'h HeaderMap, name: &str) -> Vec<std::borrow::Cow<'h, str>> {
-    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
+pub(crate) fn texts<'h>(headers: &'h Headers, name: &str) -> Vec<std::borrow::Cow<'h, str>> {
+    headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-pub(crate) fn lines(headers: &HeaderMap) -> impl Iterator<Item = String> {
+pub(crate) fn lines(headers: &Headers) -> impl Iterator<Item = String> {
     headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
 }

@@ -3,7 +3,8 @@
 
 use super::{Incoming, TraceContext};
 use base::{SpanId, TraceId};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use wire::Headers;
 
 const SINGLE: HeaderName = HeaderName::from_static("b3");
 const TRACE: HeaderName = HeaderName::from_static("x-b3-traceid");
@@ -12,14 +13,14 @@ const PARENT: HeaderName = HeaderName::from_static("x-b3-parentspanid");
 const SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
 const FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
-pub(super) fn read(headers: &HeaderMap) -> Option<Incoming> {
+pub(super) fn read(headers: &Headers) -> Option<Incoming> {
     text(headers, &SINGLE).and_then(parse_single).or_else(|| read_multi(headers))
 }
 
 /// What becomes of headers that carry B3 already.
 pub(super) fn changes(
     context: &TraceContext,
-    headers: &HeaderMap,
+    headers: &Headers,
     changes: &mut Vec<(HeaderName, Option<HeaderValue>)>,
 ) {
     let TraceContext { trace, span, parent, sampled } = context;
@@ -57,7 +58,7 @@ fn parse_single(text: &str) -> Option<Incoming> {
     }
 }
 
-fn read_multi(headers: &HeaderMap) -> Option<Incoming> {
+fn read_multi(headers: &Headers) -> Option<Incoming> {
     // Debug implies that the trace is accepted.
     let debug = text(headers, &FLAGS) == Some("1");
     let sampled = if debug { Some(true) } else { text(headers, &SAMPLED).and_then(parse_sampled) };
@@ -88,7 +89,7 @@ fn parse_trace(text: &str) -> Option<TraceId> {
     TraceId::parse(std::str::from_utf8(&whole).ok()?)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn text<'a>(headers: &'a Headers, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn many_headers_may_say_only_whether_to_sample() {
         let read = |headers: &[(HeaderName, &'static str)]| {
-            let map: HeaderMap =
+            let map: Headers =
                 headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
             super::read(&map)
         };

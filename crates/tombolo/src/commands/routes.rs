@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use told::{Lines, Told};
 
 /// Of so many bad routes all mistakes are looked for, of the others the first.
@@ -132,7 +133,7 @@ impl Build<'_> {
 
 /// Everything for which the table refuses a route: what it stops at is taken out and the rest built again,
 /// until it is built or nothing can be taken out.
-fn refusals(builder: &Builder, mut rest: Option<Route>, source: &Source) -> Vec<Diagnostic> {
+fn refusals(builder: &Builder, mut rest: Option<Arc<Route>>, source: &Source) -> Vec<Diagnostic> {
     let mut told = Vec::new();
     while let Some(route) = rest.take().filter(|_| told.len() < REFUSALS_MAX) {
         let alone = Definitions { routes: vec![(route, Some(source.clone()))] };
@@ -145,14 +146,14 @@ fn refusals(builder: &Builder, mut rest: Option<Route>, source: &Source) -> Vec<
 }
 
 /// The route without the predicate or filter that a diagnostic points at; `None` if it points at neither.
-fn without(route: &Route, diagnostic: &Diagnostic) -> Option<Route> {
+fn without(route: &Route, diagnostic: &Diagnostic) -> Option<Arc<Route>> {
     let span = &diagnostic.place.as_ref()?.span;
     let meant = |call: &Call| call.span == *span || call.arg_spans.contains(span);
     let mut rest = route.clone();
     rest.predicates.retain(|call| !meant(call));
     rest.filters.retain(|call| !meant(call));
     let calls = |route: &Route| route.predicates.len() + route.filters.len();
-    (calls(&rest) < calls(route)).then_some(rest)
+    (calls(&rest) < calls(route)).then_some(Arc::new(rest))
 }
 
 fn named_services(definitions: &Definitions) -> impl Iterator<Item = &str> {
@@ -166,7 +167,7 @@ fn named_services(definitions: &Definitions) -> impl Iterator<Item = &str> {
 
 /// A route whose id is used again further on.
 struct Duplicate {
-    route: Route,
+    route: Arc<Route>,
     source: Source,
     diagnostic: Diagnostic,
 }

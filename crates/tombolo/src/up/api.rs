@@ -27,7 +27,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    async fn answer(&self, request: &http::request::Parts) -> Response {
+    async fn answer(&self, request: &wire::RequestHead) -> Response {
         let shown = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if !shown
             .and_then(|value| value.strip_prefix("Bearer "))

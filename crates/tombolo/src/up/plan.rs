@@ -6,6 +6,7 @@ use eskip::{Arg, Backend, Call, Route};
 use manifest::{Manifest, RoutesEntry, ServiceSource};
 use proxy::{Builder, Definitions, RouteSource, Table};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wire::Edge;
 
 /// Names a manifest may have, the first found counts.
@@ -232,7 +233,7 @@ impl Plan {
                 span: service.span.clone(),
                 ..Route::default()
             };
-            routes.push((route, Some(self.source.clone())));
+            routes.push((Arc::new(route), Some(self.source.clone())));
         }
         (Definitions { routes }, diagnostics)
     }

@@ -1,8 +1,8 @@
 //! HTTP/1.1 to an upstream, by hyper: one request at a time.
 
-use crate::{Body, OnUpgrade, Request, Response, Upgraded, gaps};
+use crate::{Body, OnUpgrade, Response, Upgraded, gaps};
 use base::{Blame, Fault, Kind, Retry};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,16 +41,21 @@ impl Sender {
     }
 
     /// The response, or why there is none and the request when nothing of it was sent.
-    pub(super) async fn send(&mut self, request: Request) -> Result<Response, (Fault, Option<Box<Request>>)> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response, (Fault, Option<Box<Request<Body>>>)> {
         match self.0.try_send_request(request).await {
             Ok(mut response) => {
+                let switching = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+                    .then(|| hyper::upgrade::on(&mut response));
+                let mut response = Response::from(response.map(Body::incoming));
                 if let Some(why) = gaps::fault(response.headers()) {
                     let fault =
                         Fault::new(Kind::Invalid, format!("the upstream's answer is not HTTP: {why}"));
                     return Err((fault.blame(Blame::Neighbour).retry(Retry::IfIdempotent), None));
                 }
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    let switching = hyper::upgrade::on(&mut response);
+                if let Some(switching) = switching {
                     response.extensions_mut().insert(OnUpgrade::new(async move {
                         let stream = switching.await.map_err(|error| {
                             Fault::new(Kind::Unavailable, "the upstream closed the connection").because(error)
@@ -58,7 +63,7 @@ impl Sender {
                         Ok(Upgraded::new(TokioIo::new(stream)))
                     }));
                 }
-                Ok(response.map(Body::incoming))
+                Ok(response)
             }
             Err(mut error) => {
                 let request = error.take_message().map(Box::new);

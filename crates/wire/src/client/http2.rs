@@ -1,8 +1,9 @@
 //! HTTP/2 to an upstream, by hyper: many requests at a time on one connection (RFC 9113).
 
-use crate::{Body, Origin, Request, Response};
+use crate::{Body, Origin, Response};
 use base::{Blame, Fault, Kind, Retry};
 use bytes::Bytes;
+use http::Request;
 use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts, Scheme, Uri};
 use http_body::{Frame, SizeHint};
@@ -119,7 +120,7 @@ impl Sender {
     }
 
     /// The response, or why there is none, with the request if nothing of it was sent.
-    pub(super) async fn send(&mut self, mut request: Request) -> Result<Response, NotSent> {
+    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Response, NotSent> {
         let host = request.headers_mut().remove(HOST);
         let target = std::mem::take(request.uri_mut());
         *request.uri_mut() = match self.shared.absolute(&target, host.as_ref()) {
@@ -141,7 +142,7 @@ impl Sender {
                 if !self.shared.answered.swap(true, Ordering::Relaxed) {
                     self.shared.settled.notify_one();
                 }
-                Ok(response.map(Body::incoming))
+                Ok(response.map(Body::incoming).into())
             }
             Err(mut error) => {
                 let request = error.take_message().map(|mut request| {
@@ -163,14 +164,14 @@ impl Sender {
 /// A request without a response.
 pub(super) struct NotSent {
     pub(super) fault: Fault,
-    pub(super) request: Option<Box<Request>>,
+    pub(super) request: Option<Box<Request<Body>>>,
     /// Whether the upstream says that it has not begun with it (RFC 9113 section 8.7).
     pub(super) refused: bool,
     /// Whether the connection as a whole is broken.
     pub(super) broken: bool,
 }
 
-fn not_sent(error: hyper::Error, request: Option<Box<Request>>, broken: Option<Kind>) -> NotSent {
+fn not_sent(error: hyper::Error, request: Option<Box<Request<Body>>>, broken: Option<Kind>) -> NotSent {
     let of_http2 = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>());
     let theirs = of_http2.filter(|error| error.is_remote());
     // Streams above the last one that a GOAWAY names end with it; the others go on.

@@ -3,7 +3,7 @@
 //! of its own, so that neither waits for the other.
 
 use super::encode;
-use super::head::{self, Length, ResponseHead, Search};
+use super::head::{self, Length, ReadResponse, Search};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
@@ -110,29 +110,24 @@ impl Sender {
         let (mut search, mut interim) = (Search::default(), 0);
         let answered =
             poll_fn(|cx| self.poll_answer(cx, &mut upload, head.method, &mut search, &mut interim)).await;
-        let answer = match answered {
+        let (answer, uploading) = match answered {
             Ok(answer) => answer,
             Err(failure) => return Err(self.failed(failure, upload)),
         };
-        let written = {
-            let mut io = lock(&self.io);
-            io.last = !answer.keep_alive;
-            io.uploading = !upload.ended || !io.writer.is_empty();
-            !io.uploading
-        };
-        if !written {
+        if uploading {
             tokio::spawn(upload.go_on(self.io.clone()));
         }
-        let mut parts = answer.parts;
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let mut head = answer.head;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgraded = lock(&self.io).give_away();
-            parts.extensions.insert(OnUpgrade::new(async move { Ok(upgraded) }));
-            return Ok(Response::from_parts(parts, Body::empty()));
+            head.extensions.insert(OnUpgrade::new(async move { Ok(upgraded) }));
+            return Ok(Response::from_parts(head, Body::empty()));
         }
         let body = incoming::body(&self.io, answer.length);
-        Ok(Response::from_parts(parts, body))
+        Ok(Response::from_parts(head, body))
     }
 
+    /// The head of the response, and whether the request is still being written.
     fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -140,7 +135,7 @@ impl Sender {
         method: &Method,
         search: &mut Search,
         interim: &mut usize,
-    ) -> Poll<Result<ResponseHead, Failure>> {
+    ) -> Poll<Result<(ReadResponse, bool), Failure>> {
         // An upstream that reads no more may have said why, so a write that fails is no answer yet.
         let unwritten = match upload.poll(cx, &self.io) {
             Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -154,8 +149,8 @@ impl Sender {
                 Ok(Some(bytes)) => match head::response(&bytes, method) {
                     // We asked for none of them: 100 comes unasked at times, 103 we have no use for.
                     Ok(answer)
-                        if answer.parts.status.is_informational()
-                            && answer.parts.status != StatusCode::SWITCHING_PROTOCOLS =>
+                        if answer.head.status.is_informational()
+                            && answer.head.status != StatusCode::SWITCHING_PROTOCOLS =>
                     {
                         *interim += 1;
                         if *interim > INTERIM_MAX {
@@ -163,7 +158,11 @@ impl Sender {
                         }
                         continue;
                     }
-                    Ok(answer) => return Poll::Ready(Ok(answer)),
+                    Ok(answer) => {
+                        io.last = !answer.keep_alive;
+                        io.uploading = !upload.ended || !io.writer.is_empty();
+                        return Poll::Ready(Ok((answer, io.uploading)));
+                    }
                     Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
                 },
                 Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
@@ -242,6 +241,9 @@ impl Upload {
             if let Err(error) = ready!(io.poll_flush(cx)) {
                 io.writer.clear();
                 return Poll::Ready(Err(Failure::Closed(Some(error))));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Heads as they are written. What says how long a body is follows from the body alone.
 
 use super::head::Length;
-use crate::Outgoing;
+use crate::{Headers, Outgoing, ResponseHead};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version, response};
+use http::{HeaderMap, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use std::cell::RefCell;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// What a response's head says of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +52,11 @@ pub(super) fn request(head: &Outgoing<'_>, length: Length, buffer: &mut Vec<u8>)
 /// Writes the head of a response. `length` is that of its body, if it has one; without, what the head says of
 /// a length stays, as for HEAD.
 pub(super) fn response(
-    head: &response::Parts,
+    head: &ResponseHead,
     to: Version,
     length: Option<Length>,
     keep: Keep,
+    now: Instant,
     buffer: &mut Vec<u8>,
 ) {
     status_line(head.status, to, head.extensions.get(), buffer);
@@ -75,7 +77,7 @@ pub(super) fn response(
         Keep::Close => buffer.extend_from_slice(b"connection: close\r\n"),
     }
     if !head.headers.contains_key(DATE) {
-        date(buffer);
+        date(now, buffer);
     }
     buffer.extend_from_slice(b"\r\n");
 }
@@ -90,15 +92,17 @@ pub(super) fn refusal(status: StatusCode, why: &str, buffer: &mut Vec<u8>) {
          details=\"{why}\"\r\ncontent-length: {}\r\nconnection: close\r\n",
         text.len() + 1
     );
-    date(buffer);
+    date(Instant::now(), buffer);
     let _ = write!(buffer, "\r\n{text}\n");
 }
 
 /// The end of a body in chunks.
 pub(super) fn last_chunk(trailers: Option<&HeaderMap>, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(b"0\r\n");
-    if let Some(trailers) = trailers {
-        fields(trailers, true, buffer);
+    for (name, value) in trailers.into_iter().flatten() {
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
+            field(name.as_str(), value.as_bytes(), buffer);
+        }
     }
     buffer.extend_from_slice(b"\r\n");
 }
@@ -114,7 +118,7 @@ fn status_line(status: StatusCode, to: Version, reason: Option<&ReasonPhrase>, b
 }
 
 /// All fields but those about framing; those about the connection only if they are the head's to say.
-fn fields(headers: &HeaderMap, without_connection: bool, buffer: &mut Vec<u8>) {
+fn fields(headers: &Headers, without_connection: bool, buffer: &mut Vec<u8>) {
     for (name, value) in headers {
         if *name == CONTENT_LENGTH
             || *name == TRANSFER_ENCODING
@@ -156,16 +160,17 @@ pub(super) fn number(mut number: u64, base: u64, buffer: &mut Vec<u8>) {
 }
 
 /// When the answer was made, to the second (RFC 9110 section 6.6.1); its text is made once a second.
-fn date(buffer: &mut Vec<u8>) {
+fn date(now: Instant, buffer: &mut Vec<u8>) {
     thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+        /// The text, and when the second ends that it names.
+        static LAST: RefCell<(Option<Instant>, String)> = const { RefCell::new((None, String::new())) };
     }
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(made, text)| {
-        if *made != second || text.is_empty() {
-            *made = second;
-            *text = format!("date: {}\r\n", httpdate::fmt_http_date(now));
+    LAST.with_borrow_mut(|(until, text)| {
+        if until.is_none_or(|until| now >= until) {
+            let wall = SystemTime::now();
+            let past = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+            *until = Some(now + Duration::from_nanos(u64::from(1_000_000_000 - past)));
+            *text = format!("date: {}\r\n", httpdate::fmt_http_date(wall));
         }
         buffer.extend_from_slice(text.as_bytes());
     });

@@ -3,20 +3,30 @@
 //! chunks, an encoding that is not exactly `chunked`.
 
 use super::names;
+use crate::{Headers, RequestHead, ResponseHead};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, StatusCode, Uri, Version, request, response};
-use httparse::Status;
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::ext::ReasonPhrase;
-use std::mem::MaybeUninit;
+use memchr::memmem;
+use std::sync::LazyLock;
 
-/// Fields of a response's head, at most, and so many of any head are read without allocating.
+/// Fields of a response's head, at most.
 pub(super) const FIELDS_MAX: usize = 128;
 
-/// Room in a map of fields for those that are added on the way.
-const MORE_FIELDS: usize = 4;
+/// Fields that most heads have room for without growing.
+const USUAL_FIELDS: usize = 8;
+
+/// Trailers of a body, at most.
+const TRAILERS_MAX: usize = 32;
+
+/// The end of a head: the end of its last line and an empty one.
+static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
+
+const LINE_END: Refusal = bad("a line does not end with CR LF");
+const FIRST_LINE: Refusal = bad("the first line has forbidden letters");
 
 /// Empty lines before a head that are passed over (RFC 9112 section 2.2).
 const EMPTY_LINES_MAX: usize = 4;
@@ -37,10 +47,10 @@ pub(super) enum Length {
     UntilClose,
 }
 
-/// The head of a request.
+/// The head of a request, and what it says of the connection.
 #[derive(Debug)]
-pub(super) struct RequestHead {
-    pub(super) parts: request::Parts,
+pub(super) struct ReadRequest {
+    pub(super) head: RequestHead,
     pub(super) length: Length,
     /// Whether the client wants to go on with the connection.
     pub(super) keep_alive: bool,
@@ -52,10 +62,10 @@ pub(super) struct RequestHead {
     pub(super) wants_upgrade: bool,
 }
 
-/// The head of a response.
+/// The head of a response, and what it says of the connection.
 #[derive(Debug)]
-pub(super) struct ResponseHead {
-    pub(super) parts: response::Parts,
+pub(super) struct ReadResponse {
+    pub(super) head: ResponseHead,
     pub(super) length: Length,
     pub(super) keep_alive: bool,
 }
@@ -89,22 +99,26 @@ pub(super) fn take(
         ahead.advance(2);
         search.empty_lines += 1;
     }
+    // The end may have begun among the bytes that were looked at before.
+    let from = search.scanned.saturating_sub(3);
+    if let Some(at) = END.find(&ahead[from..]) {
+        let end = from + at + 4;
+        if end > bytes_max {
+            return Err(too_large(ahead));
+        }
+        *search = Search::default();
+        let head = ahead.split_to(end).freeze();
+        if ahead.is_empty() {
+            // What is left shares the head's memory, and an idle connection shall hold none.
+            *ahead = BytesMut::new();
+        }
+        return Ok(Some(head));
+    }
+    // A head whose lines end in another way would never end.
     for at in memchr::memchr_iter(b'\n', &ahead[search.scanned..]) {
         let at = search.scanned + at;
         if at == 0 || ahead[at - 1] != b'\r' {
-            return Err(bad("a line does not end with CR LF"));
-        }
-        if at >= 2 && ahead[at - 2] == b'\n' {
-            if at + 1 > bytes_max {
-                return Err(too_large(ahead));
-            }
-            *search = Search::default();
-            let head = ahead.split_to(at + 1).freeze();
-            if ahead.is_empty() {
-                // What is left shares the head's memory, and an idle connection shall hold none.
-                *ahead = BytesMut::new();
-            }
-            return Ok(Some(head));
+            return Err(LINE_END);
         }
     }
     if ahead.len() > bytes_max {
@@ -116,30 +130,30 @@ pub(super) fn take(
 }
 
 /// Reads the head of a request of at most so many fields.
-pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<RequestHead, Refusal> {
-    let mut inline = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut heap;
-    let slots = if fields_max <= FIELDS_MAX {
-        &mut inline[..fields_max]
-    } else {
-        heap = vec![MaybeUninit::uninit(); fields_max];
-        &mut heap[..]
+pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<ReadRequest, Refusal> {
+    let (line, lines) = first_line(head)?;
+    let (method, rest) = word(line).ok_or(FIRST_LINE)?;
+    let (target, version) = word(rest).ok_or(FIRST_LINE)?;
+    let method = Method::from_bytes(method).map_err(|_| FIRST_LINE)?;
+    if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        return Err(FIRST_LINE);
+    }
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            let why = "the protocol is neither HTTP/1.1 nor HTTP/1.0";
+            return Err(Refusal { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, why });
+        }
+        _ => return Err(FIRST_LINE),
     };
-    let mut parsed = httparse::Request::new(&mut []);
-    complete(parsed.parse_with_uninit_headers(head, slots), head)?;
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(bad("the request line is not complete"));
-    };
-    let method =
-        Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method has forbidden letters"))?;
-    let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()))
+    let uri = Uri::from_maybe_shared(head.slice_ref(target))
         .map_err(|_| bad("the target is no path and no address"))?;
     // Only CONNECT names a host and nothing else (RFC 9112 section 3.2.3).
     if uri.authority().is_some() && uri.scheme().is_none() && method != Method::CONNECT {
         return Err(bad("the target does not begin with /"));
     }
-    let (headers, fields) = read_fields(head, parsed.headers)?;
-    let version = version(minor);
+    let (headers, fields) = read_fields(head, lines, fields_max)?;
     let length = match (fields.transfer, fields.length) {
         (None, length) => Length::Known(length.unwrap_or(0)),
         (Some(_), Some(_)) => return Err(bad("the body has a length and is in chunks as well")),
@@ -158,26 +172,26 @@ pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<RequestHead, Re
             .get(EXPECT)
             .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let wants_trailers =
-        headers.get_all(TE).iter().flat_map(list).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    (parts.method, parts.uri, parts.version, parts.headers) = (method, uri, version, headers);
+        headers.get_all(TE).flat_map(list).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let keep_alive = fields.keeps_alive(version);
-    let wants_upgrade = fields.upgrade && version == Version::HTTP_11 && parts.headers.contains_key(UPGRADE);
-    Ok(RequestHead { parts, length, keep_alive, expects_continue, wants_trailers, wants_upgrade })
+    let wants_upgrade = fields.upgrade && version == Version::HTTP_11 && headers.contains_key(UPGRADE);
+    let head = RequestHead { method, uri, version, headers, extensions: Extensions::new() };
+    Ok(ReadRequest { head, length, keep_alive, expects_continue, wants_trailers, wants_upgrade })
 }
 
 /// Reads the head of a response to a request of this method.
-pub(super) fn response(head: &Bytes, to: &Method) -> Result<ResponseHead, Refusal> {
-    let mut slots = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    complete(config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots), head)?;
-    let (Some(code), Some(minor)) = (parsed.code, parsed.version) else {
-        return Err(bad("the status line is not complete"));
+pub(super) fn response(head: &Bytes, to: &Method) -> Result<ReadResponse, Refusal> {
+    let (line, lines) = first_line(head)?;
+    let (version, rest) = word(line).unwrap_or((line, b""));
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(FIRST_LINE),
     };
-    let status = StatusCode::from_u16(code).map_err(|_| bad("the status is no number of three digits"))?;
-    let (headers, fields) = read_fields(head, parsed.headers)?;
-    let version = version(minor);
+    // The words behind a status may be left out, and the space before them as well.
+    let (code, reason) = word(rest).unwrap_or((rest, b""));
+    let status = StatusCode::from_bytes(code).map_err(|_| bad("the status is no number of three digits"))?;
+    let (headers, fields) = read_fields(head, lines, FIELDS_MAX)?;
     let bodyless = *to == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -193,27 +207,24 @@ pub(super) fn response(head: &Bytes, to: &Method) -> Result<ResponseHead, Refusa
         (None, None) => Length::UntilClose,
     };
     let keep_alive = fields.keeps_alive(version) && length != Length::UntilClose;
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    (parts.status, parts.version, parts.headers) = (status, version, headers);
+    let mut extensions = Extensions::new();
     // The words behind a status mean nothing, but whoever chose others than usual shall be heard.
-    if let Some(reason) = parsed.reason
-        && status.canonical_reason() != Some(reason)
-        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
-    {
-        parts.extensions.insert(reason);
+    if status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason) && !reason.is_empty() {
+        extensions.insert(ReasonPhrase::try_from(reason).map_err(|_| FIRST_LINE)?);
     }
-    Ok(ResponseHead { parts, length, keep_alive })
+    Ok(ReadResponse { head: ResponseHead { status, version, headers, extensions }, length, keep_alive })
 }
 
 /// Reads the fields behind the last chunk, as they came up to the empty line.
 pub(super) fn trailers(lines: &Bytes) -> Result<HeaderMap, Refusal> {
-    let mut slots = [httparse::EMPTY_HEADER; 32];
-    let fields = match httparse::parse_headers(lines, &mut slots) {
-        Ok(Status::Complete((end, fields))) if end == lines.len() => fields,
-        Err(httparse::Error::TooManyHeaders) => return Err(bad("the body has too many trailers")),
-        _ => return Err(bad("a trailer is malformed")),
-    };
-    Ok(read_fields(lines, fields)?.0)
+    let mut rest = &lines[..];
+    // The empty line is the last one.
+    rest = rest.strip_suffix(b"\r\n").ok_or(LINE_END)?;
+    let (headers, _) = read_fields(lines, rest, TRAILERS_MAX).map_err(|refusal| match refusal.status {
+        StatusCode::BAD_REQUEST => bad("a trailer is malformed"),
+        _ => bad("the body has too many trailers"),
+    })?;
+    Ok(headers.into())
 }
 
 /// Fields that say how the message is read.
@@ -268,12 +279,24 @@ impl Fields {
     }
 }
 
-fn read_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderMap, Fields), Refusal> {
-    let mut headers = HeaderMap::with_capacity(parsed.len() + MORE_FIELDS);
+/// Reads lines of fields, each with its end, out of `all`.
+fn read_fields(all: &Bytes, mut lines: &[u8], fields_max: usize) -> Result<(Headers, Fields), Refusal> {
+    let mut headers = Headers::with_room_for(USUAL_FIELDS);
     let mut fields = Fields::default();
-    for field in parsed {
-        let name = names::name(field.name.as_bytes())?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+    let mut count = 0;
+    while !lines.is_empty() {
+        let line;
+        (line, lines) = split_line(lines)?;
+        count += 1;
+        if count > fields_max {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(Refusal { status, why: "the head has too many fields" });
+        }
+        // Names are short: looking at each letter is faster than preparing for long ones.
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let name = names::name(&line[..colon])?;
+        let value = line.get(colon + 1..).ok_or(bad("a field has no colon"))?;
+        let value = HeaderValue::from_maybe_shared(all.slice_ref(trimmed(value)))
             .map_err(|_| bad("the value of a field has forbidden letters"))?;
         let again = name == CONTENT_LENGTH && fields.length.is_some();
         fields.note(&name, &value)?;
@@ -283,6 +306,35 @@ fn read_fields(head: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderM
         }
     }
     Ok((headers, fields))
+}
+
+/// A line without its end, and what follows it.
+fn split_line(lines: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let end = memchr::memchr(b'\n', lines).ok_or(LINE_END)?;
+    let line = lines[..end].strip_suffix(b"\r").ok_or(LINE_END)?;
+    Ok((line, &lines[end + 1..]))
+}
+
+/// The first line of a head without its end, and the lines of its fields.
+fn first_line(head: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    split_line(head.strip_suffix(b"\r\n").ok_or(LINE_END)?)
+}
+
+/// What stands before the first space and what behind it.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == b' ')?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// Without the spaces and tabs around it, which mean nothing (RFC 9110 section 5.5).
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 /// The members of a list (RFC 9110 section 5.6.1).
@@ -298,40 +350,7 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn version(minor: u8) -> Version {
-    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
-}
-
-fn complete(parsed: Result<Status<usize>, httparse::Error>, head: &Bytes) -> Result<(), Refusal> {
-    match parsed {
-        Ok(Status::Complete(end)) if end == head.len() => Ok(()),
-        Ok(_) => Err(bad("the head is malformed")),
-        Err(error) => Err(match error {
-            httparse::Error::TooManyHeaders => Refusal {
-                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                why: "the head has too many fields",
-            },
-            httparse::Error::Version if names_a_version(head) => Refusal {
-                status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                why: "the protocol is neither HTTP/1.1 nor HTTP/1.0",
-            },
-            httparse::Error::HeaderName => bad("the name of a field has forbidden letters"),
-            httparse::Error::HeaderValue => bad("the value of a field has forbidden letters"),
-            httparse::Error::Token | httparse::Error::Version => bad("the first line has forbidden letters"),
-            httparse::Error::NewLine => bad("a line does not end with CR LF"),
-            httparse::Error::Status => bad("the status is no number of three digits"),
-        }),
-    }
-}
-
-/// Whether the first line names some version of HTTP at the place of one.
-fn names_a_version(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    words.clone().count() == 3 && words.next_back().is_some_and(|word| word.starts_with(b"HTTP/"))
-}
-
-pub(super) fn bad(why: &'static str) -> Refusal {
+pub(super) const fn bad(why: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, why }
 }
 
@@ -362,9 +381,9 @@ mod tests {
         match request(&head, 100) {
             Ok(read) => format!(
                 "{} {} {:?} {:?}{}{}",
-                read.parts.method,
-                read.parts.uri,
-                read.parts.version,
+                read.head.method,
+                read.head.uri,
+                read.head.version,
                 read.length,
                 if read.keep_alive { "" } else { " close" },
                 if read.expects_continue { " continue" } else { "" },
@@ -444,7 +463,7 @@ mod tests {
         let head = take(&mut BytesMut::from(&*many), &mut Search::default(), 10_000).unwrap().unwrap();
         let refused = request(&head, FIELDS_MAX).unwrap_err();
         assert_eq!(refused.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().parts.headers.len(), FIELDS_MAX + 1);
+        assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().head.headers.len(), FIELDS_MAX + 1);
     }
 
     #[test]
@@ -470,7 +489,7 @@ mod tests {
     fn the_same_length_twice_is_one() {
         let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n";
         let head = request(&taken(text).unwrap().unwrap(), FIELDS_MAX).unwrap();
-        assert_eq!(head.parts.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
+        assert_eq!(head.head.headers.get_all(CONTENT_LENGTH).count(), 1);
     }
 
     #[test]

@@ -26,19 +26,22 @@ enum Decoder {
 
 /// The body behind a head that was just read. One that is there whole needs the socket no more.
 pub(super) fn body(io: &Shared, length: Length) -> Body {
+    if length == Length::Known(0) {
+        return Body::empty();
+    }
     let decoder = {
         let mut io = lock(io);
-        match length {
-            Length::Known(0) => return Body::empty(),
+        let decoder = match length {
             Length::Known(length) => match usize::try_from(length) {
                 Ok(length) if length <= io.ahead.len() => return Body::full(split(&mut io.ahead, length)),
                 _ => Decoder::Known(length),
             },
             Length::Chunked => Decoder::Chunked(Chunked::default()),
             Length::UntilClose => Decoder::UntilClose,
-        }
+        };
+        io.reading = Reading::Body;
+        decoder
     };
-    lock(io).reading = Reading::Body;
     Body::stream(Incoming { io: io.clone(), decoder, over: false })
 }
 

@@ -3,8 +3,9 @@
 
 use super::chunked::{Chunked, Piece};
 use super::head::{self, FIELDS_MAX, Search};
+use crate::Headers;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 /// A head that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +13,7 @@ pub struct ReadHead {
     /// Method, target and version, or version and status.
     pub start: String,
     /// The fields.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// How long the body is: `Known(5)`, `Chunked` or `UntilClose`.
     pub length: String,
     /// Whether the connection goes on.
@@ -27,7 +28,7 @@ pub struct ReadBody {
     /// Its bytes.
     pub data: Vec<u8>,
     /// Its trailers.
-    pub trailers: HeaderMap,
+    pub trailers: Headers,
     /// So many bytes are left behind it.
     pub left: usize,
 }
@@ -39,8 +40,8 @@ type Outcome<T> = Result<Option<T>, (StatusCode, &'static str)>;
 pub fn request_head<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<ReadHead> {
     let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
     let head = head::request(&bytes, FIELDS_MAX).map_err(|refusal| (refusal.status, refusal.why))?;
-    let start = format!("{} {} {:?}", head.parts.method, head.parts.uri, head.parts.version);
-    let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
+    let start = format!("{} {} {:?}", head.head.method, head.head.uri, head.head.version);
+    let (headers, length, keep_alive) = (head.head.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
 }
 
@@ -52,8 +53,8 @@ pub fn response_head<'a>(
 ) -> Outcome<ReadHead> {
     let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
     let head = head::response(&bytes, to).map_err(|refusal| (refusal.status, refusal.why))?;
-    let start = format!("{:?} {}", head.parts.version, head.parts.status.as_str());
-    let (headers, length, keep_alive) = (head.parts.headers, format!("{:?}", head.length), head.keep_alive);
+    let start = format!("{:?} {}", head.head.version, head.head.status.as_str());
+    let (headers, length, keep_alive) = (head.head.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
 }
 
@@ -64,7 +65,7 @@ pub fn chunked_body<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome<R
     loop {
         match chunked.decode(&mut ahead).map_err(|refusal| (refusal.status, refusal.why))? {
             Piece::Data(data) => body.data.extend_from_slice(&data),
-            Piece::Trailers(fields) => body.trailers = fields,
+            Piece::Trailers(fields) => body.trailers = fields.into(),
             Piece::Over => {
                 body.left = ahead.len() + coming.map(<[u8]>::len).sum::<usize>();
                 return Ok(Some(body));

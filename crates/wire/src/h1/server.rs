@@ -2,18 +2,18 @@
 //! written, one after another in one task.
 
 use super::encode::{self, Keep};
-use super::head::{self, Length, Refusal, RequestHead, Search};
+use super::head::{self, Length, ReadRequest, Refusal, Search};
 use super::incoming;
 use super::io::{Io, Reading, Shared, Socket, lock};
 use super::timer::Timer;
-use crate::handler::{Handler, Peer, WriteWithin};
+use crate::handler::{Handler, Peer, Refused, WriteWithin};
 use crate::linger::{Linger, Rest};
 use crate::server::{Drain, FIRST_REQUEST_WAIT, Limits};
 use crate::upgrade::Lease;
-use crate::{Body, OnUpgrade, Response};
+use crate::{Body, OnUpgrade, Request, Response};
 use base::{Fault, Kind};
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -37,8 +37,9 @@ pub(crate) async fn serve(
     let io = Arc::new(Mutex::new(Io::new(stream)));
     let timer = Timer::new(Instant::now() + limits.header_timeout);
     let mut begun = drain.clone();
-    let begun = Box::pin(async move { begun.begun().await });
-    let mut connection = Connection { io, timer, limits, drain, begun, served: 0 };
+    let begun = Box::pin(tokio::task::unconstrained(async move { begun.begun().await }));
+    let mut connection =
+        Connection { io, timer, limits, drain, begun, listens: false, served: 0, answered: None };
     let rest = connection.run(&peer, &handler).await;
     connection.close(rest).await;
 }
@@ -48,15 +49,19 @@ struct Connection<B> {
     timer: Timer,
     limits: Limits,
     drain: Drain,
-    /// Resolves when the drain begins.
+    /// Wakes this task when the drain begins. Polled once: a task stays the same, and so does who wakes it.
     begun: Pin<Box<B>>,
+    /// Whether that was done.
+    listens: bool,
     /// Requests so far.
     served: u64,
+    /// When the last response was made, if nothing of it has had to wait since.
+    answered: Option<Instant>,
 }
 
 /// What comes next on a connection.
 enum Next {
-    Request(Box<RequestHead>),
+    Request(Box<ReadRequest>),
     Refused(Refusal),
     /// The client has closed, or has been silent for too long.
     Over,
@@ -106,6 +111,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 Next::Request(head) => head,
                 Next::Over => return Rest::None,
                 Next::Refused(refusal) => {
+                    handler.refused(&Refused { status: refusal.status, why: refusal.why }, peer);
                     encode::refusal(refusal.status, refusal.why, lock(&self.io).writer.buffer());
                     let mut nothing = Outgoing::new(Body::empty(), None, None);
                     poll_fn(|cx| self.poll_write(cx, &mut nothing)).await;
@@ -115,8 +121,8 @@ impl<B: Future<Output = ()>> Connection<B> {
             self.served += 1;
             let mut switching = None;
             let asked = Asked {
-                head_only: head.parts.method == Method::HEAD,
-                version: head.parts.version,
+                head_only: head.head.method == Method::HEAD,
+                version: head.head.version,
                 keep_alive: head.keep_alive,
                 wants_trailers: head.wants_trailers,
             };
@@ -153,8 +159,7 @@ impl<B: Future<Output = ()>> Connection<B> {
 
     /// Waits for the next head.
     async fn next(&mut self) -> Next {
-        self.timer.set(Instant::now() + self.limits.idle_timeout);
-        let (mut search, mut draining) = (Search::default(), false);
+        let (mut search, mut draining, mut awaited) = (Search::default(), false, None);
         poll_fn(|cx| {
             let mut io = lock(&self.io);
             loop {
@@ -168,17 +173,25 @@ impl<B: Future<Output = ()>> Connection<B> {
                     }
                     Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
                 }
-                let first = io.ahead.is_empty() && !search.has_begun();
                 match io.poll_fill(cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Over),
-                    Poll::Ready(Ok(_)) if first => {
-                        self.timer.set(Instant::now() + self.limits.header_timeout);
-                    }
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
                 }
             }
-            if !draining && self.begun.as_mut().poll(cx).is_ready() {
+            // First for anything, then for the rest of a head.
+            let begun = !io.ahead.is_empty() || search.has_begun();
+            if awaited != Some(begun) {
+                awaited = Some(begun);
+                let wait = if begun { self.limits.header_timeout } else { self.limits.idle_timeout };
+                // An answer that was written without a wait was written just now.
+                let now = self.answered.take().filter(|_| !begun).unwrap_or_else(Instant::now);
+                self.timer.set(now + wait);
+            }
+            if !std::mem::replace(&mut self.listens, true) {
+                let _ = self.begun.as_mut().poll(cx);
+            }
+            if !draining && self.drain.has_begun() {
                 draining = true;
                 // A first request may be on its way.
                 if self.served == 0 {
@@ -198,20 +211,23 @@ impl<B: Future<Output = ()>> Connection<B> {
         .await
     }
 
-    fn request(&self, head: RequestHead) -> Request<Body> {
-        let mut body = incoming::body(&self.io, head.length);
+    fn request(&self, read: ReadRequest) -> Request {
+        let mut body = incoming::body(&self.io, read.length);
+        if body.is_empty() {
+            return Request::from_parts(read.head, body);
+        }
         let mut io = lock(&self.io);
         if io.reading == Reading::Body {
             body = body.with_deadline(self.limits.read_timeout);
-            if head.expects_continue && io.ahead.is_empty() {
+            if read.expects_continue && io.ahead.is_empty() {
                 io.owe_continue();
             }
         }
-        Request::from_parts(head.parts, body)
+        Request::from_parts(read.head, body)
     }
 
     /// The handler's answer; `None` when the client has left meanwhile.
-    async fn ask(&mut self, handler: &impl Handler, request: Request<Body>, peer: &Peer) -> Option<Response> {
+    async fn ask(&mut self, handler: &impl Handler, request: Request, peer: &Peer) -> Option<Response> {
         let mut handling = pin!(handler.handle(request, peer));
         poll_fn(|cx| match handling.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
@@ -223,7 +239,9 @@ impl<B: Future<Output = ()>> Connection<B> {
 
     /// Writes a response. How that ended, and whether the connection can go on.
     async fn answer(&mut self, mut response: Response, asked: Asked) -> (Written, bool) {
-        let until = response.extensions_mut().remove().map(|WriteWithin(wait)| Instant::now() + wait);
+        let now = Instant::now();
+        self.answered = Some(now);
+        let until = response.extensions_mut().remove().map(|WriteWithin(wait)| now + wait);
         let (mut head, body) = response.into_parts();
         let told_close =
             head.headers.get(CONNECTION).is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(b"close"));
@@ -242,6 +260,13 @@ impl<B: Future<Output = ()>> Connection<B> {
             None if asked.version == Version::HTTP_11 => Some(Length::Chunked),
             None => Some(Length::UntilClose),
         };
+        let told = length;
+        let (mut body, length) = if bodyless { (Body::empty(), None) } else { (body, length) };
+        // One that is there whole goes with its head.
+        let whole = match length {
+            Some(Length::Known(_)) => body.take_full(),
+            _ => None,
+        };
         let kept = {
             let mut io = lock(&self.io);
             let kept = asked.keep_alive
@@ -258,10 +283,12 @@ impl<B: Future<Output = ()>> Connection<B> {
             let begun = io.forgive_continue();
             let buffer = io.writer.buffer();
             buffer.extend_from_slice(begun);
-            encode::response(&head, asked.version, length, keep, buffer);
+            encode::response(&head, asked.version, told, keep, now, buffer);
+            if let Some(whole) = whole {
+                io.writer.data(whole, false);
+            }
             kept
         };
-        let (body, length) = if bodyless { (Body::empty(), None) } else { (body, length) };
         let mut outgoing = Outgoing::new(body, length, until);
         outgoing.with_trailers = asked.wants_trailers;
         let written = poll_fn(|cx| self.poll_write(cx, &mut outgoing)).await;
@@ -278,19 +305,24 @@ impl<B: Future<Output = ()>> Connection<B> {
                 }
             }
             let mut io = lock(&self.io);
-            if io.writer.is_empty() {
-                if let Some(written) = outgoing.ended {
-                    return Poll::Ready(written);
-                }
+            let waits = io.writer.is_empty();
+            if waits && outgoing.ended.is_none() {
                 drop(io);
+                self.answered = None;
                 return if client_left(&self.io, cx) { Poll::Ready(Written::Gone) } else { Poll::Pending };
             }
-            let flushed = io.poll_flush(cx);
+            let flushed = if waits { Poll::Ready(Ok(())) } else { io.poll_flush(cx) };
             drop(io);
             match flushed {
-                Poll::Ready(Ok(())) => outgoing.stalled = false,
+                Poll::Ready(Ok(())) => {
+                    outgoing.stalled = false;
+                    if let Some(written) = outgoing.ended {
+                        return Poll::Ready(written);
+                    }
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Written::Gone),
                 Poll::Pending => {
+                    self.answered = None;
                     if !std::mem::replace(&mut outgoing.stalled, true) {
                         let by = Instant::now() + self.limits.write_timeout;
                         self.timer.set(outgoing.until.map_or(by, |until| until.min(by)));
@@ -305,18 +337,21 @@ impl<B: Future<Output = ()>> Connection<B> {
     /// Waits until the body of the request has passed, which may take longer than its response; whether
     /// another request can follow.
     async fn body_passed(&mut self) -> bool {
-        if lock(&self.io).reading == Reading::Body {
-            self.timer.set(Instant::now() + self.limits.read_timeout);
-            poll_fn(|cx| {
-                let mut io = lock(&self.io);
-                if io.reading != Reading::Body {
-                    return Poll::Ready(());
-                }
-                io.waiting = Some(cx.waker().clone());
-                self.timer.poll(cx)
-            })
-            .await;
+        let reading = lock(&self.io).reading;
+        if reading != Reading::Body {
+            return reading == Reading::Head;
         }
+        self.answered = None;
+        self.timer.set(Instant::now() + self.limits.read_timeout);
+        poll_fn(|cx| {
+            let mut io = lock(&self.io);
+            if io.reading != Reading::Body {
+                return Poll::Ready(());
+            }
+            io.waiting = Some(cx.waker().clone());
+            self.timer.poll(cx)
+        })
+        .await;
         lock(&self.io).reading == Reading::Head
     }
 

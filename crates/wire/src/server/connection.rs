@@ -7,7 +7,7 @@ use crate::handler::{Handler, Peer, WriteWithin};
 use crate::linger::{Linger, Rest};
 use crate::upgrade::{Lease, Lent};
 use crate::watch::{Patience, WriteWatch};
-use crate::{Body, Ending, OnUpgrade, Request, Response, Upgraded};
+use crate::{Body, Ending, OnUpgrade, Request, Upgraded};
 use base::{Fault, Kind};
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -71,25 +71,25 @@ pub(super) async fn serve(
     let rest = afterwards.clone();
     let stream = Linger::new(WriteWatch::new(stream, patience.clone()), move || rest.rest());
     let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let mut request = request.map(|body| {
+        let mut request = Request::from(request.map(|body| {
             let body = Body::incoming(body);
             if body.is_empty() {
                 return body;
             }
             let afterwards = afterwards.clone();
-            body.with_deadline(limits.read_timeout).with_tail(move |ending, _| {
+            body.with_deadline(limits.read_timeout).with_tail(Box::new(move |ending, _| {
                 if ending != Ending::Complete {
                     afterwards.unread.store(true, Ordering::Relaxed);
                 }
-            })
-        });
+            }))
+        }));
         afterwards.lend(&mut request);
         patience.forget();
         let busy = activity.begin();
         let (handler, peer, patience, afterwards) = (&handler, &peer, &patience, &afterwards);
         async move {
             if let Some(refusal) = gaps::refusal(&request) {
-                return Ok(refusal);
+                return Ok(refusal.into());
             }
             let mut response = handler.handle(request, peer).await;
             if let Some(WriteWithin(wait)) = response.extensions_mut().remove() {
@@ -98,7 +98,7 @@ pub(super) async fn serve(
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 afterwards.switched.store(true, Ordering::Relaxed);
             }
-            Ok::<Response, Infallible>(life::watched(response, busy))
+            Ok::<http::Response<Body>, Infallible>(life::watched(response, busy).into())
         }
     });
     let mut builder = http1::Builder::new();

@@ -6,11 +6,11 @@ use super::{Drain, Limits};
 use crate::handler::{Handler, Peer, WriteWithin};
 use crate::linger;
 use crate::watch::{Patience, WriteWatch};
-use crate::{Body, Response};
+use crate::{Body, Headers, Request, Response};
 use base::Fault;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{COOKIE, HeaderValue};
-use http::{HeaderMap, Request, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -67,12 +67,12 @@ pub(super) async fn serve(
         async move {
             let (head, incoming) = request.into_parts();
             let (body, unwanted) = Given::body(incoming);
-            let mut request = Request::from_parts(head, body);
+            let mut request = Request::from_parts(head.into(), body);
             if request.headers().len() > headers {
                 asked.answered();
                 let mut refusal = Response::new(Body::empty());
                 *refusal.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                return Ok::<_, Infallible>(refusal.map(Taken));
+                return Ok::<_, Infallible>(http::Response::from(refusal).map(Taken));
             }
             join_cookies(request.headers_mut());
             // A call of gRPC may be open for days; that its client is there the pings tell.
@@ -92,7 +92,7 @@ pub(super) async fn serve(
             {
                 read_on(rest).await;
             }
-            Ok(life::watched(response, busy).map(Taken))
+            Ok(http::Response::from(life::watched(response, busy)).map(Taken))
         }
     });
     let engine = hyper::server::conn::http2::Builder::new(Streams { write_timeout: limits.write_timeout })
@@ -157,11 +157,11 @@ impl Drop for Asked {
 
 /// A client may send its cookies apart, so that they compress better (RFC 9113 section 8.2.3); everybody
 /// behind us expects one line.
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+fn join_cookies(headers: &mut Headers) {
+    if headers.get_all(COOKIE).nth(1).is_none() {
         return;
     }
-    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }

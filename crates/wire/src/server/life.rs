@@ -56,7 +56,7 @@ pub(super) fn watched(response: Response, busy: Busy) -> Response {
     if response.body().exact_len().is_some_and(|len| len < 16 << 10) {
         return response;
     }
-    response.map(|body| body.with_tail(move |_, _| drop(busy)))
+    response.map(|body| body.with_tail(Box::new(move |_, _| drop(busy))))
 }
 
 /// Runs an engine to its end; `wind_down` tells it to take no more requests and to end after those it has.

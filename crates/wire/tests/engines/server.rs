@@ -4,7 +4,7 @@ use crate::messages::{Framed, Text, pace, requests};
 use crate::{ENGINES, Pace, in_still_time, write_slowly};
 use base::{Fault, Kind};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use proptest::collection::vec;
@@ -51,9 +51,11 @@ struct Teller {
 }
 
 /// The fields in the order of their names; those of one name stay in theirs.
-pub(crate) fn sorted(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn sorted<'a>(
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+        headers.into_iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     fields
 }

@@ -6,7 +6,7 @@ use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, err, out, paint, table};
 use base::{Chance, Clock, Fault, UnixTime};
 use clap::Args;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use proxy::lookup::{Explanation, Matched, Refused};
 use proxy::{Question, Table};
 use std::collections::HashSet;
@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use wire::Headers;
 
 /// So many routes of other paths are shown; they tell little.
 const ELSEWHERE_MAX: usize = 10;
@@ -70,7 +71,7 @@ pub(crate) struct Explain {
 /// A request to explain, as the table is asked about it.
 struct Request<'a> {
     command: &'a Explain,
-    headers: HeaderMap,
+    headers: Headers,
     now: UnixTime,
     chance: Chance,
 }
@@ -97,7 +98,7 @@ impl Explain {
         }
         let request = Request {
             command: self,
-            headers: self.header_map(),
+            headers: self.headers(),
             now: self.time.unwrap_or_else(|| Clock::system().unix()),
             chance: Chance::from_entropy(),
         };
@@ -114,8 +115,8 @@ impl Explain {
     }
 
     /// The headers as they would arrive: one Host, the URL's unless `-H` gives another.
-    fn header_map(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(&self) -> Headers {
+        let mut headers = Headers::new();
         let authority = self.url.authority().map_or("", http::uri::Authority::as_str);
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         if let Ok(host) = HeaderValue::from_str(host)
