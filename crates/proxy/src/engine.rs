@@ -53,7 +53,8 @@ impl Plane {
     /// A plane without routes.
     pub fn new(settings: Settings, builder: Builder, access: Option<telemetry::AccessLog>) -> Arc<Self> {
         let table = ArcSwap::from_pointee(Table::empty(&builder));
-        let breakers = rules::Breakers::new(settings.breaker, [], &builder.chance);
+        let breakers =
+            rules::Breakers::new(settings.breaker, settings.host_breakers.clone(), &builder.chance);
         let no_route = builder.metrics.route(telemetry::Record::NO_ROUTE);
         let count = |key| builder.metrics.counter(telemetry::metrics::CUSTOM_TOTAL, &[key]);
         let passive = settings.passive_health.map(|settings| Passive {
@@ -139,7 +140,7 @@ impl Gateway {
             worker,
             no_route: telemetry::Record::NO_ROUTE.into(),
             metrics: plane.builder.metrics.worker(worker),
-            pool: Pool::new(worker),
+            pool: Pool::new(worker, plane.settings.idle_connections),
             chance: plane.builder.chance.fork(),
             mirrors: Arc::new(tokio::sync::Semaphore::new(plane.settings.mirrors)),
             dynamic: Mutex::default(),
@@ -198,7 +199,8 @@ impl Gateway {
             return self.refuse(exchange, self.plane().settings.default_status, Reason::of(Cause::NO_ROUTE));
         };
         exchange.route = route.id.clone();
-        exchange.notes.outgoing_host = None;
+        exchange.notes.outgoing_host =
+            if self.plane().settings.preserve_host { exchange.arrival.host.clone() } else { None };
         account.on_route(&route);
         let (mut response, ran) = match route.chain.request(exchange).await {
             Outcome::Reply { response, ran } => {

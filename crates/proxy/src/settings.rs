@@ -19,6 +19,13 @@ pub struct Settings {
     pub body_bytes: Option<u64>,
     /// The breaker of every backend that no filter gives another; none by default.
     pub breaker: rules::breaker::Settings,
+    /// The breakers of single hosts (`host:port`), in so far as they differ.
+    pub host_breakers: Vec<(String, rules::breaker::Settings)>,
+    /// Whether backends are told the Host that came in unless a filter says otherwise (Skipper's
+    /// `-proxy-preserve-host`).
+    pub preserve_host: bool,
+    /// Idle connections kept to each endpoint by each core (Skipper's `-idle-conns-num`).
+    pub idle_connections: usize,
     /// Whether `%2F` and its like in paths stay encoded for routes and filters (Skipper's `-rfc-patch-path`).
     pub keeps_reserved: bool,
     /// How often requests may come at all; `None`: as often as they like (Skipper's `-ratelimits`). A limit
@@ -49,6 +56,9 @@ impl Default for Settings {
             uri_bytes: 32 << 10,
             body_bytes: None,
             breaker: rules::breaker::Settings::default(),
+            host_breakers: Vec::new(),
+            preserve_host: false,
+            idle_connections: 64,
             keeps_reserved: false,
             ratelimit: None,
             passive_health: None,

@@ -19,7 +19,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     wire::install_crypto();
-    let arguments = commands::single_dashes(std::env::args_os().collect());
+    let arguments = match commands::arguments(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(fault) => {
+            term::fault(&fault);
+            return ExitCode::from(2);
+        }
+    };
     let cli = match commands::Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

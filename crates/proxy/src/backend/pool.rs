@@ -9,9 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::{Connection, Speak};
 
-/// Idle connections kept for each endpoint by each core (Skipper's `-idle-conns-num` default).
-const IDLE_PER_ENDPOINT: usize = 64;
-
 /// Shared connections to each endpoint of each core. When all are full, requests wait for a place on the one
 /// with the fewest.
 const SHARED_PER_ENDPOINT: usize = 16;
@@ -22,6 +19,7 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Pool {
     worker: usize,
+    idle_max: usize,
     /// By number.
     endpoints: Mutex<BTreeMap<usize, Arc<LocalEndpoint>>>,
 }
@@ -30,6 +28,7 @@ pub(crate) struct Pool {
 pub(crate) struct LocalEndpoint {
     endpoint: Arc<Endpoint>,
     worker: usize,
+    idle_max: usize,
     kept: Mutex<Kept>,
 }
 
@@ -66,16 +65,16 @@ pub(crate) enum Taken {
 }
 
 impl Pool {
-    /// The pool of this worker.
-    pub(crate) fn new(worker: usize) -> Self {
-        Self { worker, endpoints: Mutex::default() }
+    /// The pool of this worker, with at most so many idle connections for each endpoint.
+    pub(crate) fn new(worker: usize, idle_max: usize) -> Self {
+        Self { worker, idle_max, endpoints: Mutex::default() }
     }
 
     /// An endpoint as this core sees it.
     pub(crate) fn of(&self, endpoint: &Arc<Endpoint>) -> Arc<LocalEndpoint> {
         let local = || {
-            let (endpoint, worker) = (endpoint.clone(), self.worker);
-            Arc::new(LocalEndpoint { endpoint, worker, kept: Mutex::default() })
+            let (endpoint, worker, idle_max) = (endpoint.clone(), self.worker, self.idle_max);
+            Arc::new(LocalEndpoint { endpoint, worker, idle_max, kept: Mutex::default() })
         };
         self.lock().entry(endpoint.number).or_insert_with(local).clone()
     }
@@ -162,7 +161,7 @@ impl LocalEndpoint {
             return;
         }
         let idle = &mut self.lock().idle;
-        if idle.len() < IDLE_PER_ENDPOINT {
+        if idle.len() < self.idle_max {
             idle.push(Idle { connection, since: now });
         }
     }
@@ -220,7 +219,7 @@ mod tests {
 
     /// The pool of an endpoint that speaks HTTP/2, with one connection, and a share of that.
     async fn with_a_share(backend: &H2Backend) -> (Pool, Arc<LocalEndpoint>, Connection) {
-        let pool = Pool::new(0);
+        let pool = Pool::new(0, 64);
         let endpoint = pool.of(&Arc::new(Endpoint::fleeting(&backend.url(), Moment::default()).unwrap()));
         assert!(matches!(endpoint.take(Speak::Http2, Moment::default()), Taken::OpenInTurn(_)));
         let origin = Origin::parse(&backend.url()).unwrap();

@@ -114,7 +114,9 @@ impl Location {
         let wellformed = scheme.is_empty()
             || (scheme.starts_with(|c: char| c.is_ascii_alphabetic())
                 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)));
-        if !wellformed || (!scheme.is_empty() && !rest.starts_with('/')) {
+        // `https:` alone is what Skipper's Kubernetes client writes: all else stays as it is.
+        let alone = rest.is_empty() || rest.starts_with('/');
+        if !wellformed || (!scheme.is_empty() && !alone) {
             return Err(format!(
                 "`{text}` is no location; write `https://host/path`, `//host/path` or `/path`"
             ));
@@ -180,6 +182,7 @@ mod tests {
         check("b/c:d", ["", "", "/b/c:d", "", ""]);
         check("/a%2Fb", ["", "", "/a%2Fb", "", ""]);
         check("app:///x", ["app", "", "/x", "", ""]);
+        check("https:", ["https", "", "", "", ""]);
         for bad in ["mailto:a@b", "localhost:80/x", "/a%zz", "/a\nb", "1x://a"] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }

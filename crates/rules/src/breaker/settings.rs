@@ -1,7 +1,7 @@
 //! The rules of a breaker as they are written: each may be left open, and is then taken from the host's
 //! rules or from everybody's.
 
-use base::format_duration;
+use base::{did_you_mean, format_duration, parse_duration};
 use std::fmt;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ pub enum Trip {
     Disabled,
 }
 
+/// What `-breaker` may set.
+const KEYS: [&str; 7] = ["type", "host", "window", "failures", "timeout", "half-open-requests", "idle-ttl"];
+
 /// What is known of the rules; `None` is what was not said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
@@ -45,6 +48,55 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Rules as Skipper's `-breaker` takes them, and the host they are for, empty for all:
+    /// `type=rate,host=h,window=300,failures=30,timeout=1m,half-open-requests=15,idle-ttl=1h`.
+    pub fn parse(text: &str) -> Result<(String, Self), String> {
+        let (mut settings, mut host) = (Self::default(), String::new());
+        let (mut kind, mut failures, mut window) = (None, None, None);
+        for pair in text.split(',').map(str::trim) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not `key=value`"))?;
+            let value = value.trim();
+            let number = || match value.parse::<u32>() {
+                Ok(number) if number > 0 => Ok(number),
+                _ => Err(format!("`{value}` is no number above 0")),
+            };
+            match key.trim() {
+                "type" => kind = Some(value),
+                "host" => value.clone_into(&mut host),
+                "window" => window = Some(number()?),
+                "failures" => failures = Some(number()?),
+                "timeout" => settings.timeout = Some(parse_duration(value)?),
+                "half-open-requests" => settings.half_open = Some(number()?),
+                "idle-ttl" => settings.idle_ttl = Some(parse_duration(value)?),
+                other => {
+                    let meant = did_you_mean(other, KEYS).map_or_else(
+                        || format!("; there are {}", KEYS.join(", ")),
+                        |key| format!(", did you mean `{key}`?"),
+                    );
+                    return Err(format!("`{other}` is no setting of a breaker{meant}"));
+                }
+            }
+        }
+        let missing = |key: &str| format!("`{key}` is missing: it has no default");
+        settings.trip = Some(match kind {
+            Some("consecutive") => {
+                Trip::Consecutive { failures: failures.ok_or_else(|| missing("failures"))? }
+            }
+            Some("rate") => Trip::Rate {
+                failures: failures.ok_or_else(|| missing("failures"))?,
+                window: window.ok_or_else(|| missing("window"))?,
+            },
+            Some("disabled") => Trip::Disabled,
+            Some(other) => {
+                return Err(format!(
+                    "`{other}` is no type of breaker; there are consecutive, rate, disabled"
+                ));
+            }
+            None => return Err(missing("type")),
+        });
+        Ok((host, settings))
+    }
+
     /// These rules, with what they leave open taken from `others`.
     pub fn or(self, others: Settings) -> Settings {
         Settings {
@@ -102,6 +154,28 @@ fn go_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_print_and_a_mistake_is_told() {
+        for text in [
+            "type=rate,host=h,window=300,failures=30,timeout=1m0s,half-open-requests=15,idle-ttl=1h0m0s",
+            "type=consecutive,failures=5",
+        ] {
+            let (host, settings) = Settings::parse(text).unwrap();
+            assert_eq!(settings.display(&host).to_string(), text);
+        }
+        assert_eq!(Settings::parse("type=disabled").unwrap().1.trip, Some(Trip::Disabled));
+        for (text, expected) in [
+            ("failures=5", "`type` is missing: it has no default"),
+            ("type=rate,failures=5", "`window` is missing: it has no default"),
+            ("type=often,failures=5", "`often` is no type of breaker; there are consecutive, rate, disabled"),
+            ("type=consecutive,failures=0", "`0` is no number above 0"),
+            ("type=consecutive,falures=5", "`falures` is no setting of a breaker, did you mean `failures`?"),
+            ("consecutive", "`consecutive` is not `key=value`"),
+        ] {
+            assert_eq!(Settings::parse(text).unwrap_err(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn durations_print_as_go_prints_them() {

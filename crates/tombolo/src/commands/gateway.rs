@@ -2,6 +2,7 @@
 //! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
 
 mod protocols;
+pub(crate) mod skipper;
 mod tls;
 
 use self::protocols::ProtocolFlags;
@@ -156,6 +157,19 @@ pub(crate) struct GatewayCommand {
     /// `type=service`
     #[arg(long, value_parser = ratelimit, value_name = "SETTINGS", help_heading = "Time-outs and bounds")]
     ratelimits: Option<rules::limit::Settings>,
+
+    /// Leave a backend alone that fails: `type=consecutive,failures=5` or `type=rate,window=300,failures=30`, and
+    /// optionally `host=api.example:80`, `timeout=1m`, `half-open-requests=1`, `idle-ttl=1h`; may be given again
+    #[arg(long, value_parser = rules::breaker::Settings::parse, value_name = "SETTINGS", help_heading = "Backends")]
+    breaker: Vec<(String, rules::breaker::Settings)>,
+
+    /// Tell backends the Host that came in, unless a filter says otherwise
+    #[arg(long, help_heading = "Backends")]
+    proxy_preserve_host: bool,
+
+    /// Idle connections kept to each endpoint by each worker
+    #[arg(long, default_value = "64", value_name = "NUMBER", help_heading = "Backends")]
+    idle_conns_num: usize,
 
     /// Ask endpoints less often that fail much of what they are asked:
     /// `period=1s,min-requests=10,max-drop-probability=0.9`, and optionally `min-drop-probability=0` and
@@ -430,6 +444,15 @@ impl GatewayCommand {
             body_bytes: self.max_body_bytes,
             keeps_reserved: self.rfc_patch_path,
             ratelimit: self.ratelimits.clone(),
+            breaker: self
+                .breaker
+                .iter()
+                .rfind(|(host, _)| host.is_empty())
+                .map(|(_, all)| *all)
+                .unwrap_or_default(),
+            host_breakers: self.breaker.iter().filter(|(host, _)| !host.is_empty()).cloned().collect(),
+            preserve_host: self.proxy_preserve_host,
+            idle_connections: self.idle_conns_num,
             passive_health: self.passive_health_check,
             forwarded: self.forwarded()?,
             ..Settings::default()

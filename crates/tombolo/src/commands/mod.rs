@@ -9,6 +9,7 @@ mod init;
 mod routes;
 mod up;
 
+use crate::term;
 use base::Fault;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -71,23 +72,15 @@ impl Cli {
     }
 }
 
-/// Skipper takes its flags with one dash (`-routes-file`); for `gateway` one dash is as good as two.
-pub(crate) fn single_dashes(arguments: Vec<OsString>) -> Vec<OsString> {
-    if arguments.get(1).is_none_or(|command| command != "gateway") {
-        return arguments;
+/// The command line as clap takes it. What is to be told of flags that say nothing is told.
+pub(crate) fn arguments(all: Vec<OsString>) -> Result<Vec<OsString>, Fault> {
+    let command = command_line();
+    let Some(gateway) = command.find_subcommand("gateway") else { return Ok(all) };
+    let (taken, notes) = gateway::skipper::arguments(all, gateway)?;
+    for note in notes {
+        term::err(format_args!("note: {note}"));
     }
-    arguments
-        .into_iter()
-        .map(|argument| match argument.to_str() {
-            // `-h` and `-V` are clap's own; a negative number is a value.
-            Some(text)
-                if text.len() > 2 && text.starts_with('-') && text.as_bytes()[1].is_ascii_alphabetic() =>
-            {
-                OsString::from(format!("-{text}"))
-            }
-            _ => argument,
-        })
-        .collect()
+    Ok(taken)
 }
 
 /// The command line, for the completion scripts.
@@ -102,18 +95,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command_line().debug_assert();
-    }
-
-    #[test]
-    fn skippers_single_dashes_are_read_by_the_gateway_alone() {
-        let read = |line: &str| {
-            let words = line.split(' ').map(OsString::from).collect();
-            single_dashes(words).into_iter().map(|w| w.into_string().unwrap()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(
-            read("tombolo gateway -address :9090 --strict -h -routes-file=a"),
-            "tombolo gateway --address :9090 --strict -h --routes-file=a"
-        );
-        assert_eq!(read("tombolo routes -address"), "tombolo routes -address");
     }
 }
