@@ -172,6 +172,8 @@ impl LocalEndpoint {
 }
 
 impl Kept {
+    /// The idle connection used last, unless it is dead or something came on it that nobody asked for: the next
+    /// request must not take that for its answer.
     fn take_idle(&mut self, now: Moment) -> Option<Connection> {
         while let Some(Idle { connection, since }) = self.idle.pop() {
             if !connection.is_closed() && now.since(since) < IDLE_TIMEOUT {

@@ -2,6 +2,7 @@
 
 use super::{Networks, X_FORWARDED_FOR};
 use http::header::{FORWARDED, HeaderName, HeaderValue};
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use wire::Headers;
@@ -120,8 +121,8 @@ impl ForwardedHeaders {
     fn join(&self, headers: &mut Headers, remote: IpAddr) {
         let sender = remote.to_canonical();
         if !headers.contains_key(X_FORWARDED_FOR) {
-            if let Some(alone) = address(sender) {
-                headers.insert(X_FORWARDED_FOR, alone);
+            if let Some(alone) = last_address(sender) {
+                headers.append(X_FORWARDED_FOR, alone);
             }
             return;
         }
@@ -138,6 +139,21 @@ impl ForwardedHeaders {
             headers.insert(X_FORWARDED_FOR, joined);
         }
     }
+}
+
+/// The same as [`address`], remembered for the next request: many come from one proxy or one connection.
+fn last_address(ip: IpAddr) -> Option<HeaderValue> {
+    thread_local! {
+        static LAST: RefCell<Option<(IpAddr, HeaderValue)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, value)) if *known == ip => Some(value.clone()),
+        _ => {
+            let value = address(ip)?;
+            *last = Some((ip, value.clone()));
+            Some(value)
+        }
+    })
 }
 
 /// An address as the value of a field; IPv4 without the machinery of `format!`, since nearly every request
