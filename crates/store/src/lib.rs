@@ -1,0 +1,26 @@
+//! Durable streams of messages with Message DB's semantics: append at an expected version, read a stream or
+//! a category from a position, be woken when there is more. [`Store`] is the handle; what keeps the messages
+//! is an [`Engine`] behind it.
+//!
+//! Who may call, how a message travels and who consumes it is left to `streams`.
+
+#![expect(clippy::cast_possible_wrap, reason = "positions, lengths and counts stay far below 2^63")]
+
+mod engine;
+pub mod json;
+mod memory;
+mod message;
+pub mod names;
+mod read;
+mod store;
+mod wakes;
+
+pub use engine::{Answer, Engine};
+pub use json::Json;
+pub use memory::Memory;
+pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
+pub use names::Member;
+pub use read::{CategoryInfo, Direction, Page, Read, Scope, StreamInfo, StreamList};
+pub use store::Store;
+pub use uuid::Uuid;
+pub use wakes::{Wakes, Watch};
