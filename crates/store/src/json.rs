@@ -23,6 +23,11 @@ impl Json {
         parser::canonical(text).map(|text| Self(text.into_boxed_str()))
     }
 
+    /// What [`Json::as_str`] gave and a store kept.
+    pub(crate) fn trusted(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -31,7 +36,12 @@ impl Json {
     /// A field of an object as PostgreSQL's `->>` gives it: a string's content, any other value's text; `None`
     /// for null, where there is no such field, and for what is no object.
     pub fn field(&self, key: &str) -> Option<Cow<'_, str>> {
-        text::field(&self.0, key)
+        Self::field_of(&self.0, key)
+    }
+
+    /// [`Json::field`] of a canonical text.
+    pub(crate) fn field_of<'a>(text: &'a str, key: &str) -> Option<Cow<'a, str>> {
+        text::field(text, key)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod engine;
 pub mod json;
+mod log;
 mod memory;
 mod message;
 pub mod names;
@@ -17,6 +18,7 @@ mod wakes;
 
 pub use engine::{Answer, Engine};
 pub use json::Json;
+pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
 pub use names::Member;

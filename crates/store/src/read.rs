@@ -163,6 +163,14 @@ pub struct StreamList {
 }
 
 impl StreamList {
+    /// Names have to begin so; a category's name is the beginning of its streams' names.
+    pub(crate) fn beginning(&self) -> &str {
+        match &self.category {
+            Some(category) if category.len() > self.prefix.len() => category,
+            _ => &self.prefix,
+        }
+    }
+
     pub(crate) fn takes(&self, stream: &str) -> bool {
         stream.starts_with(&self.prefix)
             && self.category.as_deref().is_none_or(|category| names::category(stream) == category)

@@ -1,0 +1,215 @@
+//! Opens a log: finds out what is durable, cuts a torn end, and makes what is missing of the indexes. Only the
+//! last segment is gone through.
+
+use super::disk::{Disk, LOCK, is_unfinished, read_full};
+use super::fetch::io_fault;
+use super::group::Next;
+use super::index::Part;
+use super::run::{self, FilterBudget, Run};
+use super::segment::{self, HEADER_BYTES, Segment};
+use super::shared::{Map, Shared};
+use super::tail::{Entry, Tail};
+use super::writer::{Active, SPARE, Writer};
+use super::{LogOptions, Recovered};
+use crate::{Json, names};
+use base::{Clock, Fault, Kind};
+use std::io;
+use std::sync::{Arc, RwLock};
+
+/// The file that says what the directory is.
+pub(crate) const FORMAT: &str = "FORMAT";
+const FORMAT_TEXT: &str = "tombolo store 1\n";
+
+/// Opens the log of a directory; an empty one becomes a new log.
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    options: LogOptions,
+) -> Result<(Writer, Recovered), Fault> {
+    let mut files = files(&*disk)?;
+    let mut recovered = Recovered::default();
+    remove_unfinished(&*disk, &files).map_err(io_fault)?;
+    if files.segments.is_empty() {
+        begin(&*disk).map_err(|error| Fault::new(Kind::Io, "cannot begin a store").because(error))?;
+        files.segments.push(1);
+    }
+    let budget = Arc::new(FilterBudget::new(options.filter_bytes));
+    let (parts, used) = sealed_parts(&*disk, &files, &budget, &mut recovered)?;
+    // What no part uses is left from a change that was broken off.
+    for (first, end) in files.runs.iter().filter(|run| !used.contains(run)) {
+        disk.remove(&run::file_name(*first, *end)).map_err(io_fault)?;
+    }
+    let Some(last) = files.segments.last() else {
+        return Err(Fault::new(Kind::Bug, "a log without segments"));
+    };
+    let segment = Segment::open(&*disk, *last)?;
+    let end = segment.end(true)?;
+    if end.torn {
+        recovered.cut_bytes = segment.bytes() - end.offset;
+        segment.cut(end)?;
+    }
+    let tail = Arc::new(RwLock::new(index(&segment, end.offset)?));
+    let head = end.next - 1;
+    recovered.messages = head;
+    let mut map = Map { parts, segments: files.segments.clone() };
+    map.parts.push(Part::Tail(tail.clone()));
+    let shared = Arc::new(Shared::new(disk, map, head, budget));
+    let time = match end.time {
+        0 => shared.fetch_one(&shared.map(), head, |record| record.time)?.unwrap_or(0),
+        time => time,
+    };
+    let active = Active { file: segment.file.clone(), offset: end.offset, zeros: segment.bytes() };
+    let writer = Writer {
+        shared,
+        clock,
+        options,
+        active,
+        tail,
+        next: Next { global_position: end.next, time },
+        broken: None,
+        sealing: None,
+        unsealed: None,
+        spare: None,
+    };
+    Ok((writer, recovered))
+}
+
+/// The files of a log.
+pub(crate) struct Files {
+    names: Vec<String>,
+    /// The first global positions of the segments, ascending.
+    pub(crate) segments: Vec<i64>,
+    /// The global positions of the runs.
+    pub(crate) runs: Vec<(i64, i64)>,
+}
+
+/// Looks which files there are, and whether they are a log's that this program can read.
+pub(crate) fn files(disk: &dyn Disk) -> Result<Files, Fault> {
+    let names = disk.names().map_err(io_fault)?;
+    let mut segments: Vec<i64> = names.iter().filter_map(|name| segment::first_of_name(name)).collect();
+    segments.sort_unstable();
+    let mut runs: Vec<_> = names.iter().filter_map(|name| run::range_of_name(name)).collect();
+    runs.sort_unstable();
+    if names.iter().any(|name| name == FORMAT) {
+        let file = disk.open(FORMAT).map_err(io_fault)?;
+        let mut text = [0; 64];
+        let bytes = read_full(&*file, &mut text, 0).map_err(io_fault)?;
+        if text[..bytes] != *FORMAT_TEXT.as_bytes() {
+            let found = String::from_utf8_lossy(&text[..bytes]).trim().to_owned();
+            let text =
+                format!("the store is of format `{found}`, this program knows `{}`", FORMAT_TEXT.trim());
+            return Err(Fault::new(Kind::Invalid, text).hint("a newer version of the program wrote it"));
+        }
+    } else if let Some(name) = names.iter().find(|name| *name != LOCK && !is_unfinished(name)) {
+        let text = format!("the directory holds `{name}` but no store");
+        return Err(Fault::new(Kind::Invalid, text).hint("give the store a directory of its own"));
+    }
+    match segments.first() {
+        Some(1) | None => Ok(Files { names, segments, runs }),
+        Some(first) => Err(missing(1, *first)),
+    }
+}
+
+/// Of runs that begin at the same message the longest: the others were merged into it.
+pub(crate) fn longest(runs: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let mut longest: Vec<(i64, i64)> = Vec::new();
+    for run in runs {
+        match longest.last_mut() {
+            // They are sorted, so that the longest comes last.
+            Some(last) if last.0 == run.0 => *last = *run,
+            _ => longest.push(*run),
+        }
+    }
+    longest
+}
+
+fn missing(first: i64, end: i64) -> Fault {
+    let text = format!("the messages `{first}` to `{}` are missing from the store", end - 1);
+    Fault::new(Kind::Io, text)
+        .hint("nothing was changed; bring the missing segment back, or restore a backup")
+}
+
+/// Removes files that were not finished, before anything stands under their names for good.
+fn remove_unfinished(disk: &dyn Disk, files: &Files) -> io::Result<()> {
+    files.names.iter().filter(|name| is_unfinished(name)).try_for_each(|name| disk.remove(name))
+}
+
+/// The first files of a new log. FORMAT comes last but one: a directory with segments has it.
+fn begin(disk: &dyn Disk) -> io::Result<()> {
+    let unfinished = "FORMAT.new";
+    let format = disk.create(unfinished)?;
+    format.write_at(FORMAT_TEXT.as_bytes(), 0)?;
+    format.sync()?;
+    disk.rename(unfinished, FORMAT)?;
+    let segment = disk.create(SPARE)?;
+    segment.write_at(&segment::header(1), 0)?;
+    segment.sync()?;
+    disk.sync()?;
+    disk.rename(SPARE, &segment::file_name(1))?;
+    disk.sync()
+}
+
+/// The runs of all segments but the last; one that is missing or damaged is made anew.
+#[expect(clippy::type_complexity, reason = "the parts, and the files they are of")]
+fn sealed_parts(
+    disk: &dyn Disk,
+    files: &Files,
+    budget: &Arc<FilterBudget>,
+    recovered: &mut Recovered,
+) -> Result<(Vec<Part>, Vec<(i64, i64)>), Fault> {
+    let (mut parts, mut used) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at + 1 < files.segments.len() {
+        let first = files.segments[at];
+        // The longest, if several begin here: the others were merged into it.
+        let ends = &files.segments[at + 1..];
+        let run = files.runs.iter().rev().find(|run| run.0 == first && ends.binary_search(&run.1).is_ok());
+        if let Some(range) = run
+            && let Ok(run) = Run::open(disk, *range, budget)
+        {
+            parts.push(Part::Run(Arc::new(run)));
+            used.push(*range);
+            at += 1 + ends.binary_search(&range.1).unwrap_or_default();
+            continue;
+        }
+        let segment = Segment::open(disk, first)?;
+        let end = segment.end(false)?;
+        if end.next != ends[0] {
+            return Err(missing(end.next, ends[0]));
+        }
+        let tail = index(&segment, end.offset)?;
+        let made = run::write(disk, &tail).map_err(|error| {
+            Fault::new(Kind::Io, "cannot write an index file").because(error).hint("make room on the disk")
+        });
+        made?;
+        let range = (first, ends[0]);
+        parts.push(Part::Run(Arc::new(Run::open(disk, range, budget)?)));
+        used.push(range);
+        recovered.indexes_made += 1;
+        at += 1;
+    }
+    Ok((parts, used))
+}
+
+/// The index of a segment up to an offset.
+pub(crate) fn index(segment: &Segment, end: u64) -> Result<Tail, Fault> {
+    debug_assert!(end >= HEADER_BYTES);
+    let mut tail = Tail::new(segment.first);
+    segment.each(end, |offset, record| {
+        let correlation = record.metadata.and_then(correlation);
+        tail.push(Entry {
+            place: offset as u32,
+            position: record.position,
+            id: record.id,
+            stream: record.stream,
+            correlation: correlation.as_deref(),
+        });
+    })?;
+    Ok(tail)
+}
+
+/// The category of the stream that metadata say a message belongs to.
+pub(crate) fn correlation(metadata: &str) -> Option<Box<str>> {
+    let stream = Json::field_of(metadata, "correlationStreamName")?;
+    Some(names::category(&stream).into())
+}

@@ -1,0 +1,308 @@
+//! Answers questions from the index and the segments.
+
+use super::fetch::io_fault;
+use super::index::{List, Names, Part, Table};
+use super::shared::{Map, Shared};
+use crate::message::bounds;
+use crate::{CategoryInfo, Direction, Message, Page, Read, Scope, StreamInfo, StreamList, Uuid};
+use base::Fault;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+
+/// Where conditions have to be tried on the messages themselves, so many are looked at at once.
+const LOOK_AT: usize = 256;
+/// Entries of the longer of two lists that are held at once while they are compared.
+const COMPARE_AT: usize = 64 << 10;
+
+/// The messages of one part that a question is about.
+struct Hits<'a> {
+    part: &'a Part,
+    source: Source,
+    /// What is left of them: numbers of entries, or distances from the part's first message.
+    low: usize,
+    high: usize,
+}
+
+enum Source {
+    /// Each message.
+    Each,
+    /// Those of a list.
+    Of(List),
+    /// Those of a list that are in another one, too.
+    OfBoth(List, List),
+}
+
+impl Hits<'_> {
+    /// Takes the next of them, at most `count`, as global positions in the direction asked for. Of those in two
+    /// lists it may give none though there are more.
+    fn take(&mut self, count: usize, direction: Direction) -> io::Result<Vec<i64>> {
+        let count = count.min(self.high - self.low);
+        let skip = if direction == Direction::Forward { self.low } else { self.high - count };
+        match direction {
+            Direction::Forward => self.low += count,
+            Direction::Backward => self.high -= count,
+        }
+        let mut taken = Vec::with_capacity(count);
+        match &self.source {
+            Source::Each => {
+                let first = self.part.first() + skip as i64;
+                taken.extend(first..first + count as i64);
+            }
+            Source::Of(list) => self.part.entries(list, skip, count, &mut taken)?,
+            Source::OfBoth(list, other) => {
+                self.part.entries(list, skip, count, &mut taken)?;
+                retain_common(self.part, &mut taken, other)?;
+            }
+        }
+        if direction == Direction::Backward {
+            taken.reverse();
+        }
+        Ok(taken)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.low >= self.high
+    }
+}
+
+/// Leaves those positions, which ascend, that are in a list.
+fn retain_common(part: &Part, positions: &mut Vec<i64>, list: &List) -> io::Result<()> {
+    let (Some(first), Some(last)) = (positions.first().copied(), positions.last().copied()) else {
+        return Ok(());
+    };
+    let (mut from, to) = (part.entries_before(list, first)?, part.entries_before(list, last + 1)?);
+    let (mut common, mut chunk) = (Vec::new(), Vec::new());
+    let mut candidates = positions.iter().copied().peekable();
+    while from < to {
+        chunk.clear();
+        part.entries(list, from, COMPARE_AT.min(to - from), &mut chunk)?;
+        from += chunk.len();
+        for entry in &chunk {
+            while candidates.next_if(|position| position < entry).is_some() {}
+            common.extend(candidates.next_if_eq(entry));
+        }
+    }
+    *positions = common;
+    Ok(())
+}
+
+impl Shared {
+    /// One page of messages.
+    pub(crate) fn read(&self, read: &Read) -> Result<Page, Fault> {
+        let mut page = Page { next: read.from, ..Page::default() };
+        let limit = read.messages_max();
+        if limit == 0 {
+            return Ok(page);
+        }
+        let mut bound = self.head().min(read.until.unwrap_or(i64::MAX));
+        let map = self.map();
+        if let Some(time) = read.as_at {
+            bound = bound.min(self.last_at(&map, bound, time)?);
+        }
+        let forward = read.direction == Direction::Forward;
+        let filtered = read.kind.is_some() || read.member.is_some() || read.correlation.is_some();
+        let of_stream = matches!(read.scope, Scope::Stream(_));
+        let mut bytes = 0;
+        for mut hits in self.hits(&map, read, bound).map_err(io_fault)? {
+            while !hits.is_empty() {
+                let wanted = limit - page.messages.len();
+                let wanted = if filtered { wanted.max(LOOK_AT) } else { wanted };
+                let positions = hits.take(wanted, read.direction).map_err(io_fault)?;
+                self.fetch(&map, hits.part, &positions, &mut |record| {
+                    let at = if of_stream { record.position } else { record.global_position };
+                    page.next = if forward { at + 1 } else { at - 1 };
+                    if !record.removed && read.takes(record.stream, record.kind) {
+                        bytes += record.data.map_or(0, str::len) + record.metadata.map_or(0, str::len);
+                        page.messages.push(record.message());
+                    }
+                    page.more = page.messages.len() >= limit || bytes > bounds::PAGE_BYTES_MAX;
+                    if page.more { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })?;
+                if page.more {
+                    return Ok(page);
+                }
+            }
+        }
+        if !of_stream {
+            // What was not for the caller has been looked at, too.
+            page.next = if forward { read.from.max(bound + 1) } else { read.from.min(0) };
+        }
+        Ok(page)
+    }
+
+    /// What a question is about, part for part in the direction asked for.
+    fn hits<'a>(&self, map: &'a Map, read: &Read, bound: i64) -> io::Result<Vec<Hits<'a>>> {
+        let forward = read.direction == Direction::Forward;
+        let mut all = Vec::new();
+        // From the newest to the oldest, so that a stream is not looked for beyond the position asked for.
+        for part in map.parts.iter().rev().filter(|part| part.first() <= bound) {
+            let of_stream = matches!(read.scope, Scope::Stream(_));
+            let past = part.end() <= read.from;
+            if forward && !of_stream && past {
+                break;
+            }
+            let Some(source) = source(part, read)? else { continue };
+            // Entries that are visible, and of those the ones on the asked side of `from`.
+            let (mut low, mut high) = (0, entries_before(part, &source, bound + 1)?);
+            if let (Scope::Stream(_), Source::Of(list) | Source::OfBoth(list, _)) = (&read.scope, &source) {
+                // The first list is the stream's.
+                let from = read.from.saturating_sub(list.first_position);
+                let split = |entries: i64| usize::try_from(entries.max(0)).unwrap_or(usize::MAX).min(high);
+                if forward {
+                    low = split(from);
+                } else {
+                    high = split(from.saturating_add(1));
+                }
+                let enough = forward && list.first_position <= read.from;
+                all.push(Hits { part, source, low, high });
+                if enough {
+                    break;
+                }
+                continue;
+            }
+            if forward {
+                low = entries_before(part, &source, read.from)?.min(high);
+            } else {
+                high = entries_before(part, &source, read.from.saturating_add(1))?.min(high);
+            }
+            all.push(Hits { part, source, low, high });
+        }
+        if forward {
+            all.reverse();
+        }
+        Ok(all)
+    }
+
+    /// The global position of the last message that was sequenced at a time or before it.
+    fn last_at(&self, map: &Map, head: i64, time: i64) -> Result<i64, Fault> {
+        // Times never go down.
+        let (mut low, mut high) = (0, head);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            let at = self.fetch_one(map, middle, |record| record.time)?;
+            if at.is_some_and(|at| at <= time) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The position of a stream's last message, -1 for none.
+    pub(crate) fn version(&self, stream: &str) -> io::Result<i64> {
+        for part in self.map().parts.iter().rev() {
+            if let Some(list) = part.list(Table::Streams, stream)? {
+                return Ok(list.first_position + list.count as i64 - 1);
+            }
+        }
+        Ok(-1)
+    }
+
+    /// The message of an id.
+    pub(crate) fn by_id(&self, id: Uuid) -> Result<Option<Message>, Fault> {
+        let (map, head) = (self.map(), self.head());
+        let mut candidates = Vec::new();
+        for part in map.parts.iter().rev() {
+            candidates.clear();
+            part.candidates(id, &mut candidates).map_err(io_fault)?;
+            for position in candidates.iter().filter(|position| **position <= head) {
+                let found = self.fetch_one(&map, *position, |record| {
+                    (record.id == id && !record.removed).then(|| record.message())
+                })?;
+                if let Some(message) = found.flatten() {
+                    return Ok(Some(message));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is a message of this id.
+    pub(crate) fn has_id(&self, id: Uuid) -> Result<bool, Fault> {
+        let map = self.map();
+        let mut candidates = Vec::new();
+        for part in map.parts.iter().rev() {
+            part.candidates(id, &mut candidates).map_err(io_fault)?;
+        }
+        for position in candidates {
+            if self.fetch_one(&map, position, |record| record.id == id && !record.removed)? == Some(true) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Streams in the order of their names' bytes.
+    pub(crate) fn streams(&self, list: &StreamList) -> io::Result<Vec<StreamInfo>> {
+        let mut found = BTreeMap::new();
+        let ask = Names {
+            table: Table::Streams,
+            prefix: list.beginning(),
+            after: list.after.as_deref(),
+            limit: list.limit,
+            takes: &|name| list.takes(name),
+        };
+        for part in &self.map().parts {
+            for named in part.names(&ask)? {
+                // Of a stream in several parts the newest comes last.
+                found.insert(named.name, named.first_position + named.count as i64 - 1);
+            }
+            while found.len() > list.limit {
+                found.pop_last();
+            }
+        }
+        Ok(found.into_iter().map(|(stream, version)| StreamInfo { stream, version }).collect())
+    }
+
+    /// Categories in the order of their names' bytes.
+    pub(crate) fn categories(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<CategoryInfo>> {
+        let mut found = BTreeMap::new();
+        let ask = Names { table: Table::Categories, prefix: "", after, limit, takes: &|_| true };
+        for part in &self.map().parts {
+            for named in part.names(&ask)? {
+                *found.entry(named.name).or_insert(0) += named.count as u64;
+            }
+            while found.len() > limit {
+                found.pop_last();
+            }
+        }
+        Ok(found.into_iter().map(|(category, messages)| CategoryInfo { category, messages }).collect())
+    }
+}
+
+/// The messages of a part that a question is about; `None` where there are none.
+fn source(part: &Part, read: &Read) -> io::Result<Option<Source>> {
+    let correlated = match &read.correlation {
+        None => None,
+        Some(category) => match part.list(Table::Correlations, category)? {
+            None => return Ok(None),
+            list => list,
+        },
+    };
+    let scope = match &read.scope {
+        Scope::All => return Ok(Some(correlated.map_or(Source::Each, Source::Of))),
+        Scope::Stream(stream) => part.list(Table::Streams, stream)?,
+        Scope::Category(category) => part.list(Table::Categories, category)?,
+    };
+    Ok(match (scope, correlated) {
+        (None, _) => None,
+        (Some(scope), None) => Some(Source::Of(scope)),
+        // The shorter one leads, but for streams, whose entries are found by their positions.
+        (Some(scope), Some(other))
+            if matches!(read.scope, Scope::Category(_)) && other.count < scope.count =>
+        {
+            Some(Source::OfBoth(other, scope))
+        }
+        (Some(scope), Some(other)) => Some(Source::OfBoth(scope, other)),
+    })
+}
+
+/// How many entries of a source are before a global position.
+fn entries_before(part: &Part, source: &Source, global_position: i64) -> io::Result<usize> {
+    match source {
+        Source::Each => Ok((global_position.min(part.end()) - part.first()).max(0) as usize),
+        Source::Of(list) | Source::OfBoth(list, _) => part.entries_before(list, global_position),
+    }
+}

@@ -1,0 +1,111 @@
+//! What the writer and the readers of a log share: which parts and segments there are, how far it is visible,
+//! and the open files.
+
+use super::disk::{Disk, DiskFile};
+use super::index::Part;
+use super::run::FilterBudget;
+use super::segment;
+use crate::Wakes;
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Segments that are kept open for reading.
+pub(crate) const FILES_MAX: usize = 128;
+
+/// Which parts and segments there are, oldest first, at one moment.
+#[derive(Clone)]
+pub(crate) struct Map {
+    pub(crate) parts: Vec<Part>,
+    /// The first global position of each segment.
+    pub(crate) segments: Vec<i64>,
+}
+
+impl Map {
+    /// The segment that a message lies in.
+    pub(crate) fn segment_of(&self, global_position: i64) -> Option<i64> {
+        let behind = self.segments.partition_point(|first| *first <= global_position);
+        self.segments[..behind].last().copied()
+    }
+
+    /// The part that a message lies in.
+    pub(crate) fn part_of(&self, global_position: i64) -> Option<&Part> {
+        let behind = self.parts.partition_point(|part| part.first() <= global_position);
+        self.parts[..behind].last()
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The global position of the last message that is visible.
+    head: AtomicI64,
+    map: RwLock<Arc<Map>>,
+    files: Mutex<Files>,
+    pub(crate) budget: Arc<FilterBudget>,
+    pub(crate) wakes: Wakes,
+}
+
+#[derive(Default)]
+struct Files {
+    open: HashMap<i64, (Arc<dyn DiskFile>, u64)>,
+    uses: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(disk: Arc<dyn Disk>, map: Map, head: i64, budget: Arc<FilterBudget>) -> Self {
+        Self {
+            disk,
+            head: AtomicI64::new(head),
+            map: RwLock::new(Arc::new(map)),
+            files: Mutex::default(),
+            budget,
+            wakes: Wakes::new(),
+        }
+    }
+
+    pub(crate) fn head(&self) -> i64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Makes messages visible, once they are durable and in the index.
+    pub(crate) fn set_head(&self, head: i64) {
+        self.head.store(head, Ordering::Release);
+    }
+
+    pub(crate) fn map(&self) -> Arc<Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes which parts and segments there are. Readers under way go on with what they have.
+    pub(crate) fn change_map(&self, change: impl FnOnce(&mut Map)) {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Map::clone(&map);
+        change(&mut changed);
+        *map = Arc::new(changed);
+    }
+
+    /// A segment's file.
+    pub(crate) fn file(&self, first: i64) -> io::Result<Arc<dyn DiskFile>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.uses += 1;
+        let now = files.uses;
+        if let Some((file, used)) = files.open.get_mut(&first) {
+            *used = now;
+            return Ok(file.clone());
+        }
+        let file = self.disk.open(&segment::file_name(first))?;
+        if files.open.len() >= FILES_MAX {
+            let oldest = files.open.iter().min_by_key(|(_, (_, used))| *used).map(|(first, _)| *first);
+            oldest.and_then(|first| files.open.remove(&first));
+        }
+        files.open.insert(first, (file.clone(), now));
+        Ok(file)
+    }
+
+    /// How many segments are open for reading.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> usize {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).open.len()
+    }
+}

@@ -1,0 +1,108 @@
+//! Stories of the log: on a real directory, and on a disk that does its worst.
+
+mod damage;
+mod faults;
+mod model;
+mod sim;
+
+use super::*;
+use crate::{Json, NewMessage, Store, Uuid};
+use std::time::Duration;
+
+fn message(id: u128, data: &str) -> NewMessage {
+    NewMessage {
+        id: Uuid::from_u128(id),
+        kind: "T".into(),
+        data: Some(Json::parse(data).unwrap()),
+        metadata: None,
+    }
+}
+
+/// All that is visible.
+fn all_messages(shared: &Shared) -> Vec<Message> {
+    let (mut messages, mut read) = (Vec::new(), Read::all());
+    loop {
+        let page = shared.read(&read).unwrap();
+        messages.extend(page.messages);
+        if !page.more {
+            return messages;
+        }
+        read.from = page.next;
+    }
+}
+
+#[tokio::test]
+async fn what_is_appended_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _hand) = Clock::by_hand(base::UnixTime(Duration::from_secs(5)));
+    for round in 0..3u128 {
+        let (log, recovered) = Log::open(folder.path(), clock.clone(), LogOptions::default()).unwrap();
+        assert_eq!(recovered.messages, round as i64 * 2);
+        let store = Store::new(log);
+        let append = Append {
+            stream: "a-1".into(),
+            expected_version: Some(round as i64 * 2 - 1),
+            messages: vec![message(round * 2, "1"), message(round * 2 + 1, "2")],
+        };
+        store.append(vec![append]).await.unwrap();
+        let page = store.read(Read::stream("a-1")).await.unwrap();
+        assert_eq!(page.messages.len() as u128, round * 2 + 2);
+    }
+}
+
+#[test]
+fn two_processes_do_not_hold_one_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _hand) = Clock::by_hand(base::UnixTime::default());
+    let first = Log::open(folder.path(), clock.clone(), LogOptions::default()).unwrap();
+    let fault = Log::open(folder.path(), clock.clone(), LogOptions::default()).unwrap_err();
+    assert_eq!(fault.to_string(), format!("another process holds the store `{}`", folder.path().display()));
+    assert_eq!(verify(folder.path()).unwrap_err().kind, Kind::Conflict);
+    drop(first);
+    Log::open(folder.path(), clock, LogOptions::default()).unwrap();
+}
+
+#[tokio::test]
+async fn many_at_once_get_positions_without_gap_and_wake_who_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let options = LogOptions { segment_messages: 300, ..LogOptions::default() };
+    let store = Store::new(Log::open(folder.path(), clock, options).unwrap().0);
+    let mut watch = store.watch(crate::Scope::Category("a".into()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..20u128 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for nth in 0..50 {
+                let messages = vec![message(task * 1000 + nth, "1")];
+                let stream = format!("a-{}", task % 3);
+                store.append(vec![Append { stream, expected_version: None, messages }]).await.unwrap();
+            }
+        });
+    }
+    // Reads along, woken and never asking on its own.
+    let (mut seen, mut from) = (0, 1);
+    while seen < 1000 {
+        tokio::time::timeout(testkit::PATIENCE, watch.changed()).await.unwrap();
+        let page = store.read(Read::category("a").from(from).limit(1000)).await.unwrap();
+        for message in page.messages {
+            assert_eq!(message.global_position, seen + 1);
+            seen += 1;
+        }
+        from = page.next;
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    drop(store);
+    let report = verify(folder.path()).unwrap();
+    assert_eq!((report.messages, report.findings), (1000, vec![]));
+    let mut dumped = 0;
+    dump(folder.path(), 500, &mut |record| {
+        dumped += 1;
+        assert_eq!(dump_bytes(folder.path(), &record).unwrap().len() as u64, record.bytes);
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(dumped, 501);
+}

@@ -1,0 +1,346 @@
+//! The one thread that appends. It takes the calls that came in while the disk was busy as one group, writes
+//! them, makes them durable with one sync, shows them to the readers, and only then answers.
+
+use super::disk::{DiskFile, write_zeros};
+use super::group::{Before, Group, Next, Request};
+use super::index::Part;
+use super::run::{self, Run};
+use super::segment::{self, HEADER_BYTES};
+use super::shared::{Map, Shared};
+use super::tail::{Entry, Tail};
+use super::{LogOptions, fetch::io_fault};
+use crate::{AppendError, Uuid};
+use base::{Blame, Clock, Fault, Kind, Retry};
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+
+/// Bytes of a group, but for a single call that has more.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// A segment grows by zeros that are written before records are: a sync is faster where it need not note that
+/// the file became longer.
+const GROW_BYTES: u64 = 1 << 20;
+/// The segment to come is prepared in pieces, so that no group waits long behind them.
+const SPARE_PIECE_BYTES: u64 = 256 << 10;
+/// The segment to come, until its first message is known.
+pub(crate) const SPARE: &str = "next.new";
+
+/// The segment that is written.
+pub(crate) struct Active {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Where the next record goes.
+    pub(crate) offset: u64,
+    /// Up to here the file is there, and zeros from `offset` on.
+    pub(crate) zeros: u64,
+}
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) options: LogOptions,
+    pub(crate) active: Active,
+    pub(crate) tail: Arc<RwLock<Tail>>,
+    pub(crate) next: Next,
+    /// Why nothing can be written any more.
+    pub(crate) broken: Option<String>,
+    /// Makes the run of the part before the tail.
+    pub(crate) sealing: Option<JoinHandle<Result<(), Fault>>>,
+    /// The part whose run could not be made yet.
+    pub(crate) unsealed: Option<Arc<RwLock<Tail>>>,
+    /// Prepares the segment to come.
+    pub(crate) spare: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Writer {
+    /// Until nobody can append any more.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut group = Group::default();
+        while let Some(first) = requests.blocking_recv() {
+            self.turn(first, &mut requests, &mut group);
+        }
+        self.rest();
+    }
+
+    /// Waits for what runs beside.
+    pub(crate) fn rest(&mut self) {
+        if let Some(sealing) = self.sealing.take() {
+            // A run that could not be made is made at the next opening.
+            drop(sealing.join());
+        }
+        if let Some(spare) = self.spare.take() {
+            drop(spare.join());
+        }
+    }
+
+    /// Appends a call and those that wait behind it.
+    pub(crate) fn turn(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>, group: &mut Group) {
+        group.begin(self.active.offset as u32);
+        let mut waiting = Some(first);
+        while let Some(request) = waiting {
+            let bytes = request.bytes();
+            if self.is_full(group, bytes) {
+                self.commit(group);
+                if self.active.offset > HEADER_BYTES
+                    && let Err(fault) = self.roll()
+                {
+                    drop(request.answer.send(Err(AppendError::Failed(fault))));
+                    return;
+                }
+                group.begin(self.active.offset as u32);
+            }
+            self.next.time =
+                self.next.time.max(i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX));
+            let before = Earlier { shared: &self.shared, tail: &self.tail };
+            group.decide(request, &mut self.next, &before);
+            waiting = if group.bytes.len() < GROUP_BYTES_MAX { requests.try_recv().ok() } else { None };
+        }
+        self.commit(group);
+    }
+
+    /// Whether the segment has no room for so many bytes behind the group.
+    fn is_full(&self, group: &Group, bytes: usize) -> bool {
+        let end = self.active.offset + (group.bytes.len() + bytes) as u64;
+        let messages = self.tail.read().unwrap_or_else(PoisonError::into_inner).len() + group.messages;
+        end > self.options.segment_bytes || messages >= self.options.segment_messages
+    }
+
+    /// Makes a group durable and visible, and answers.
+    fn commit(&mut self, group: &mut Group) {
+        let written = if group.bytes.is_empty() { Ok(()) } else { self.write(&group.bytes) };
+        match written {
+            Ok(()) => {
+                self.publish(group);
+                for decided in group.decided.drain(..) {
+                    drop(decided.request.answer.send(decided.answer));
+                }
+            }
+            Err(failure) => {
+                self.next.global_position -= group.messages as i64;
+                // Those refused as well: what they were compared with is gone.
+                for decided in group.decided.drain(..) {
+                    drop(decided.request.answer.send(Err(AppendError::Failed(failure.fault()))));
+                }
+            }
+        }
+        group.begin(self.active.offset as u32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if let Some(why) = &self.broken {
+            return Err(Failure::Broken(why.clone()));
+        }
+        let (start, end) = (self.active.offset, self.active.offset + bytes.len() as u64);
+        while self.active.zeros < end {
+            let to = (self.active.zeros + GROW_BYTES).min(self.options.segment_bytes.max(end));
+            // Zeros that could not all be written change nothing: more will be written there.
+            write_zeros(&*self.active.file, self.active.zeros, to).map_err(Failure::NotWritten)?;
+            self.active.zeros = to;
+        }
+        if let Err(error) = self.active.file.write_at(bytes, start) {
+            // Whole records may stand there now, and would be taken for messages when a shorter group comes to
+            // stand before them. So they have to go, durably, before anything else is written.
+            let file = &self.active.file;
+            if let Err(second) = write_zeros(&**file, start, end).and_then(|()| file.sync()) {
+                self.broken = Some(format!("a write failed ({error}), and so did taking it back ({second})"));
+                return Err(Failure::Unknown(error));
+            }
+            return Err(Failure::NotWritten(error));
+        }
+        if let Err(error) = self.active.file.sync() {
+            // The system may have dropped the pages that it could not write and call the next sync a success
+            // (as PostgreSQL found in 2018). Only reading the file anew tells what is durable: no more is
+            // written until the store is opened again.
+            self.broken = Some(format!("a sync failed ({error})"));
+            return Err(Failure::Unknown(error));
+        }
+        self.active.offset = end;
+        Ok(())
+    }
+
+    fn publish(&mut self, group: &Group) {
+        if group.messages == 0 {
+            return;
+        }
+        let taken =
+            || group.decided.iter().filter_map(|decided| Some((decided, decided.answer.as_ref().ok()?)));
+        {
+            let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+            for (decided, appended) in taken() {
+                let mut details = decided.places.iter().zip(&decided.request.correlations);
+                for (append, appended) in decided.request.appends.iter().zip(appended) {
+                    for ((message, position), (place, correlation)) in
+                        append.messages.iter().zip(appended.first_position..).zip(details.by_ref())
+                    {
+                        tail.push(Entry {
+                            place: *place,
+                            position,
+                            id: message.id,
+                            stream: &append.stream,
+                            correlation: correlation.as_deref(),
+                        });
+                    }
+                }
+            }
+        }
+        self.shared.set_head(self.next.global_position - 1);
+        let messages = taken().flat_map(|(decided, appended)| {
+            let appends = decided.request.appends.iter().zip(appended);
+            appends.map(|(append, appended)| (append.stream.as_str(), appended.last_global_position))
+        });
+        self.shared.wakes.appended(messages);
+        let half = self.options.segment_bytes / 2;
+        if self.options.background && self.spare.is_none() && self.active.offset > half {
+            self.prepare_spare();
+        }
+    }
+
+    /// Writes the zeros of the segment to come, beside the appends.
+    fn prepare_spare(&mut self) {
+        let (disk, bytes) = (self.shared.disk.clone(), self.options.segment_bytes);
+        let prepare = move || {
+            let file = disk.create(SPARE)?;
+            let mut at = 0;
+            while at < bytes {
+                let to = (at + SPARE_PIECE_BYTES).min(bytes);
+                write_zeros(&*file, at, to)?;
+                file.sync()?;
+                at = to;
+            }
+            Ok(())
+        };
+        // Without a thread, the segment grows as it is written.
+        self.spare = std::thread::Builder::new().name("store-spare".into()).spawn(prepare).ok();
+    }
+
+    /// Seals the segment that is written and begins the next one.
+    fn roll(&mut self) -> Result<(), Fault> {
+        if let Some(why) = &self.broken {
+            return Err(Failure::Broken(why.clone()).fault());
+        }
+        // Two indexes in memory at most: that of the tail and that of the part before it.
+        self.finish_sealing()?;
+        let first = self.next.global_position;
+        let active = self.begin_segment(first).map_err(|failure| failure.fault())?;
+        let tail = Arc::new(RwLock::new(Tail::new(first)));
+        self.shared.change_map(|map| {
+            map.parts.push(Part::Tail(tail.clone()));
+            map.segments.push(first);
+        });
+        let sealed = std::mem::replace(&mut self.tail, tail);
+        self.active = active;
+        self.unsealed = Some(sealed.clone());
+        if self.options.background {
+            let shared = self.shared.clone();
+            let seal = move || seal(&shared, &sealed);
+            // Without a thread it is done before the next part is sealed.
+            self.sealing = std::thread::Builder::new().name("store-seal".into()).spawn(seal).ok();
+            Ok(())
+        } else {
+            // The roll itself has succeeded, and what failed here is tried again before the next.
+            drop(self.finish_sealing());
+            Ok(())
+        }
+    }
+
+    fn finish_sealing(&mut self) -> Result<(), Fault> {
+        if let Some(Ok(Ok(()))) = self.sealing.take().map(JoinHandle::join) {
+            self.unsealed = None;
+        }
+        if let Some(unsealed) = &self.unsealed {
+            seal(&self.shared, unsealed)?;
+            self.unsealed = None;
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, first: i64) -> Result<Active, Failure> {
+        let disk = &self.shared.disk;
+        let prepared = matches!(self.spare.take().map(JoinHandle::join), Some(Ok(Ok(()))));
+        let prepare = || {
+            let file = if prepared { disk.open(SPARE)? } else { disk.create(SPARE)? };
+            file.write_at(&segment::header(first), 0)?;
+            file.sync()?;
+            let zeros = file.bytes()?;
+            Ok(Active { file, offset: HEADER_BYTES, zeros })
+        };
+        let active = prepare().map_err(Failure::NotWritten)?;
+        // Under its name it is whole. Where it is not known whether it stands there, no message of its
+        // positions may go anywhere else.
+        let named = disk.rename(SPARE, &segment::file_name(first)).and_then(|()| disk.sync());
+        if let Err(error) = named {
+            self.broken = Some(format!("a new segment could not be begun ({error})"));
+            return Err(Failure::NotWritten(error));
+        }
+        Ok(active)
+    }
+}
+
+/// Makes the run of a part and puts it in the part's place.
+pub(crate) fn seal(shared: &Shared, tail: &RwLock<Tail>) -> Result<(), Fault> {
+    let tail = tail.read().unwrap_or_else(PoisonError::into_inner);
+    let range = (tail.first(), tail.end());
+    run::write(&*shared.disk, &tail).map_err(|error| {
+        let fault = Fault::new(Kind::Io, "cannot write an index file").because(error);
+        fault.blame(Blame::Neighbour).retry(Retry::Safe).hint("make room on the disk")
+    })?;
+    let run = Arc::new(Run::open(&*shared.disk, range, &shared.budget)?);
+    drop(tail);
+    shared.change_map(|map: &mut Map| {
+        for part in &mut map.parts {
+            if part.first() == range.0 {
+                *part = Part::Run(run.clone());
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The messages before the group.
+struct Earlier<'a> {
+    shared: &'a Shared,
+    tail: &'a RwLock<Tail>,
+}
+
+impl Before for Earlier<'_> {
+    fn version(&self, stream: &str) -> Result<i64, Fault> {
+        // Streams that are written are mostly written again soon.
+        let hot = self.tail.read().unwrap_or_else(PoisonError::into_inner).version(stream);
+        hot.map_or_else(|| self.shared.version(stream).map_err(io_fault), Ok)
+    }
+
+    fn has(&self, id: Uuid) -> Result<bool, Fault> {
+        self.shared.has_id(id)
+    }
+}
+
+/// Why a group was not appended.
+enum Failure {
+    /// Nothing of it is in the log.
+    NotWritten(io::Error),
+    /// It may be in the log after the store is opened again.
+    Unknown(io::Error),
+    /// The log had failed before.
+    Broken(String),
+}
+
+impl Failure {
+    fn fault(&self) -> Fault {
+        const REOPEN: &str = "look at the disk, then start again: what was acknowledged is kept";
+        let fault = |text: String| Fault::new(Kind::Io, text).blame(Blame::Neighbour);
+        match self {
+            Self::NotWritten(error) if error.kind() == io::ErrorKind::StorageFull => {
+                fault("the disk of the store is full".into()).retry(Retry::Safe).hint("make room on it")
+            }
+            Self::NotWritten(error) => {
+                fault(format!("cannot write to the store: {error}")).retry(Retry::Safe)
+            }
+            Self::Unknown(error) => fault(format!("cannot make messages durable: {error}"))
+                .retry(Retry::IfIdempotent)
+                .hint(REOPEN),
+            Self::Broken(why) => {
+                fault(format!("the store takes no messages since {why}")).retry(Retry::No).hint(REOPEN)
+            }
+        }
+    }
+}
