@@ -128,15 +128,15 @@ fn look(segment: &Segment, last: bool, looked: &mut Looked, report: &mut Report)
         // Gone through to its end, to find what else is wrong.
         Err(_) => segment.bytes(),
     };
-    let mut offset = HEADER_BYTES;
+    let mut walk = segment.walk(HEADER_BYTES, end);
     let mut bad_since = None;
-    while offset < end {
-        let mut walk = segment.walk(offset, end);
+    loop {
+        let offset = walk.offset;
         match walk.next().map_err(io_fault)? {
             None => break,
             Some(Err(_)) => {
                 bad_since.get_or_insert(offset);
-                offset += ALIGN as u64;
+                walk.offset += ALIGN as u64;
             }
             Some(Ok(record)) => {
                 if let Some(from) = bad_since.take() {
@@ -157,7 +157,6 @@ fn look(segment: &Segment, last: bool, looked: &mut Looked, report: &mut Report)
                     stream: record.stream,
                     correlation: correlation.as_deref(),
                 });
-                offset = walk.offset;
             }
         }
     }
