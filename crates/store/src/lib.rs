@@ -13,6 +13,7 @@ mod memory;
 mod message;
 pub mod names;
 mod read;
+pub mod state;
 mod store;
 mod wakes;
 
@@ -23,6 +24,7 @@ pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
 pub use names::Member;
 pub use read::{CategoryInfo, Direction, Page, Read, Scope, StreamInfo, StreamList};
+pub use state::State;
 pub use store::Store;
 pub use uuid::Uuid;
 pub use wakes::{Wakes, Watch};

@@ -23,7 +23,8 @@ use crate::{
     Uuid, Wakes,
 };
 use base::{Blame, Clock, Fault, Kind, Retry};
-use disk::{Directory, Disk};
+pub(crate) use disk::Directory;
+use disk::Disk;
 pub use dump::{DumpedRecord, dump, dump_bytes};
 use fetch::io_fault;
 use group::Request;

@@ -1,0 +1,220 @@
+//! Stories that every engine of small state has to tell alike.
+
+use super::*;
+use base::{Clock, ClockHand, UnixTime};
+
+const SECOND: Duration = Duration::from_secs(1);
+const START: i64 = 1_000_000_000;
+
+struct World {
+    state: State,
+    clock: Clock,
+    hand: ClockHand,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_micros(START as u64)));
+        let state = State::new(Sqlite::open(folder.path(), clock.clone()).unwrap());
+        Self { state, clock, hand, folder }
+    }
+
+    fn open_again(self) -> Self {
+        let Self { state, clock, hand, folder } = self;
+        drop(state);
+        let state = State::new(Sqlite::open(folder.path(), clock.clone()).unwrap());
+        Self { state, clock, hand, folder }
+    }
+
+    async fn value(&self, key: &str) -> Option<(String, i64)> {
+        let value = self.state.get(Key::new("app", key)).await.unwrap()?;
+        Some((String::from_utf8(value.bytes).unwrap(), value.etag))
+    }
+}
+
+fn set(key: &str, value: &str) -> Change {
+    Change::set(Key::new("app", key), value)
+}
+
+#[tokio::test]
+async fn a_value_changes_only_where_its_condition_holds() {
+    let world = World::new();
+    let state = &world.state;
+    assert_eq!(world.value("a").await, None);
+    let first = state.apply(vec![set("a", "1").when(Condition::Absent)]).await.unwrap()[0];
+    assert_eq!(world.value("a").await, Some(("1".into(), first)));
+    let conflict = state.apply(vec![set("a", "2").when(Condition::Absent)]).await.unwrap_err();
+    assert_eq!(conflict.to_string(), format!("the value of `a` has etag `{first}` now"));
+    let second = state.apply(vec![set("a", "2").when(Condition::Etag(first))]).await.unwrap()[0];
+    assert!(second > first);
+    let conflict = state.apply(vec![Change::delete(Key::new("app", "a")).when(Condition::Etag(first))]).await;
+    assert!(matches!(conflict, Err(ChangeError::Conflict { actual: Some(etag), .. }) if etag == second));
+    state.apply(vec![Change::delete(Key::new("app", "a"))]).await.unwrap();
+    let third = state.apply(vec![set("a", "2").when(Condition::Absent)]).await.unwrap()[0];
+    assert!(third > second, "an etag does not come again");
+    assert_eq!(state.get(Key::new("other", "a")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn changes_are_made_together_or_not_at_all() {
+    let world = World::new();
+    world.state.apply(vec![set("a", "1"), set("b", "1")]).await.unwrap();
+    let changes =
+        vec![set("a", "2"), Change::delete(Key::new("app", "b")), set("c", "2").when(Condition::Etag(9))];
+    let conflict = world.state.apply(changes).await.unwrap_err();
+    assert_eq!(conflict.to_string(), "there is no value of `c`");
+    let world = world.open_again();
+    assert_eq!(world.value("a").await.unwrap().0, "1");
+    assert_eq!(world.value("b").await.unwrap().0, "1");
+}
+
+#[tokio::test]
+async fn a_value_goes_when_its_time_has_come() {
+    let world = World::new();
+    world.state.apply(vec![set("short", "1").ttl(SECOND), set("long", "1")]).await.unwrap();
+    world.hand.advance(Duration::from_micros(999_999));
+    assert!(world.value("short").await.is_some());
+    world.hand.advance(Duration::from_micros(1));
+    assert_eq!(world.value("short").await, None);
+    world.state.apply(vec![set("short", "2").when(Condition::Absent)]).await.unwrap();
+    assert_eq!(world.state.list("app", "", None, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn keys_are_listed_by_prefix_in_pages() {
+    let world = World::new();
+    let keys = ["a", "b%1", "b%2", "b_", "bé", "c"];
+    world.state.apply(keys.iter().map(|key| set(key, key)).collect()).await.unwrap();
+    let list = async |prefix, after, limit| {
+        let found = world.state.list("app", prefix, after, limit).await.unwrap();
+        found.into_iter().map(|(key, _)| key.key).collect::<Vec<_>>()
+    };
+    assert_eq!(list("b", None, 10).await, ["b%1", "b%2", "b_", "bé"]);
+    assert_eq!(list("b%", None, 10).await, ["b%1", "b%2"]);
+    assert_eq!(list("b", Some("b%2"), 1).await, ["b_"]);
+    assert_eq!(list("", Some("bé"), 10).await, ["c"]);
+}
+
+#[tokio::test]
+async fn a_lease_passes_on_with_a_larger_token() {
+    let world = World::new();
+    let acquire = async |holder| world.state.acquire("job", holder, SECOND * 10).await.unwrap();
+    let ann = acquire("ann").await;
+    assert_eq!((ann.holder.as_str(), ann.until), ("ann", START + 10_000_000));
+    assert_eq!(acquire("bob").await, ann, "it is ann's");
+    world.hand.advance(SECOND * 6);
+    let prolonged = acquire("ann").await;
+    assert_eq!((prolonged.token, prolonged.until), (ann.token, START + 16_000_000));
+    world.hand.advance(SECOND * 10);
+    assert_eq!(world.state.lease("job").await.unwrap(), None);
+    let bob = acquire("bob").await;
+    assert!(bob.holder == "bob" && bob.token > ann.token);
+    assert!(!world.state.release("job", ann.token).await.unwrap(), "it is not ann's any more");
+    assert!(world.state.release("job", bob.token).await.unwrap());
+    let again = acquire("ann").await;
+    assert!(again.token > bob.token);
+    world.hand.advance(SECOND * 11);
+    assert!(acquire("ann").await.token > again.token, "late is late");
+}
+
+fn timer(key: &str, after_ms: i64) -> Timer {
+    let due = START + after_ms * 1000;
+    Timer { key: Key::new("app", key), due, every: None, payload: key.as_bytes().to_vec() }
+}
+
+#[tokio::test]
+async fn a_timer_fires_until_it_is_finished_and_survives() {
+    let world = World::new();
+    let mut set = world.state.timers_set();
+    world.state.set_timer(timer("late", 2_000)).await.unwrap();
+    world.state.set_timer(timer("early", 1_000)).await.unwrap();
+    assert!(set.has_changed().unwrap());
+    set.mark_unchanged();
+    assert_eq!(world.state.next_due("app").await.unwrap(), Some(START + 1_000_000));
+    assert_eq!(world.state.take_due("app", 10, SECOND).await.unwrap(), []);
+    world.hand.advance(SECOND * 2);
+    let world = world.open_again();
+    let taken = world.state.take_due("app", 10, SECOND).await.unwrap();
+    assert_eq!(taken.iter().map(|due| due.timer.key.key.as_str()).collect::<Vec<_>>(), ["early", "late"]);
+    assert_eq!(taken[0].timer.payload, b"early");
+    assert!(world.state.finish_timer(&taken[0]).await.unwrap());
+    assert_eq!(world.state.take_due("app", 10, SECOND).await.unwrap(), []);
+    assert_eq!(world.state.next_due("app").await.unwrap(), Some(START + 3_000_000));
+    // Who took the other was not heard of again.
+    world.hand.advance(SECOND);
+    let again = world.state.take_due("app", 10, SECOND).await.unwrap();
+    assert_eq!(again[0].timer, taken[1].timer);
+    assert!(!world.state.finish_timer(&taken[1]).await.unwrap(), "too late");
+    // Set again while somebody has it: that one does not end the new one.
+    world.state.set_timer(timer("late", 9_000)).await.unwrap();
+    assert!(!world.state.finish_timer(&again[0]).await.unwrap());
+    assert!(world.state.cancel_timer(Key::new("app", "late")).await.unwrap());
+    assert_eq!(world.state.next_due("app").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_timer_that_repeats_keeps_its_beat_and_leaves_out_what_was_missed() {
+    let world = World::new();
+    world.state.set_timer(Timer { every: Some(SECOND), ..timer("beat", 500) }).await.unwrap();
+    let mut dues = Vec::new();
+    for wait in [500, 1_000, 3_700, 300] {
+        world.hand.advance(Duration::from_millis(wait));
+        let taken = world.state.take_due("app", 10, SECOND).await.unwrap();
+        dues.push((taken[0].timer.due - START) / 1000);
+        assert!(world.state.finish_timer(&taken[0]).await.unwrap());
+    }
+    assert_eq!(dues, [500, 1_500, 2_500, 5_500]);
+}
+
+#[tokio::test]
+async fn many_at_once_are_counted_right() {
+    let world = World::new();
+    world.state.apply(vec![set("count", "0")]).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let state = world.state.clone();
+        tasks.spawn(async move {
+            let mut added = 0;
+            while added < 10 {
+                let value = state.get(Key::new("app", "count")).await.unwrap().unwrap();
+                let count: u32 = String::from_utf8(value.bytes).unwrap().parse().unwrap();
+                let change = set("count", &(count + 1).to_string()).when(Condition::Etag(value.etag));
+                added += u32::from(state.apply(vec![change]).await.is_ok());
+            }
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    assert_eq!(world.open_again().value("count").await.unwrap().0, "80");
+}
+
+#[tokio::test]
+async fn state_keeps_within_its_bounds() {
+    let world = World::new();
+    let refused = |error: ChangeError| Fault::from(error).to_string();
+    let changes = vec![set("a", "1"); bounds::CHANGES_MAX + 1];
+    assert_eq!(
+        refused(world.state.apply(changes).await.unwrap_err()),
+        "`1001` changes at once, at most `1000` go"
+    );
+    let large = Change::set(Key::new("app", "a"), vec![0; bounds::VALUE_BYTES_MAX + 1]);
+    assert!(
+        refused(world.state.apply(vec![large]).await.unwrap_err()).starts_with("a value has `4194305` bytes")
+    );
+    let long = set(&"k".repeat(2_049), "1");
+    assert!(refused(world.state.apply(vec![long]).await.unwrap_err()).starts_with("a name has `2049` bytes"));
+}
+
+#[test]
+fn state_of_a_newer_program_is_refused() {
+    let World { state, clock, folder, .. } = World::new();
+    drop(state);
+    let connection = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    let fault = Sqlite::open(folder.path(), clock).unwrap_err();
+    assert_eq!(fault.to_string(), "the state is of version `2`, this program knows up to `1`");
+}
