@@ -4,6 +4,7 @@
 
 mod disk;
 mod dump;
+pub(crate) mod export;
 mod fetch;
 mod filter;
 mod group;

@@ -235,6 +235,11 @@ impl State {
         Self(Arc::new(engine))
     }
 
+    /// State over an engine that others hold, too.
+    pub fn of(engine: Arc<dyn StateEngine>) -> Self {
+        Self(engine)
+    }
+
     /// The value of a key.
     pub async fn get(&self, key: Key) -> Result<Option<Value>, Fault> {
         self.0.get(key).await

@@ -23,6 +23,11 @@ impl Store {
         Self(Arc::new(engine))
     }
 
+    /// A store over an engine that others hold, too.
+    pub fn of(engine: Arc<dyn Engine>) -> Self {
+        Self(engine)
+    }
+
     /// Appends messages to one or several streams, all or nothing, and answers when they are durable: one
     /// [`Appended`] for each [`Append`]. Each expected version is compared with what the appends before it
     /// in the list leave behind.

@@ -18,7 +18,7 @@ use std::sync::{Arc, RwLock};
 
 /// The file that says what the directory is.
 pub(crate) const FORMAT: &str = "FORMAT";
-const FORMAT_TEXT: &str = "tombolo store 1\n";
+pub(crate) const FORMAT_TEXT: &str = "tombolo store 1\n";
 
 /// Opens the log of a directory; an empty one becomes a new log.
 pub(crate) fn open(

@@ -94,6 +94,14 @@ impl Sqlite {
         })
     }
 
+    /// Copies what is committed into another file, which must not be there. Blocks the thread.
+    pub(crate) fn copy_to(&self, file: &Path) -> Result<(), Fault> {
+        drop(std::fs::remove_file(file));
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let copied = reader.execute("VACUUM INTO ?1", [file.to_string_lossy()]);
+        copied.map(|_| ()).map_err(|error| failed(&error))
+    }
+
     /// Gives a job to the writer. Answers when it is durable.
     async fn job<T: Send + 'static>(
         &self,
