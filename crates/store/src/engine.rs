@@ -3,7 +3,8 @@
 //! question, so that an engine over SQL is a statement for each.
 
 use crate::{
-    Append, AppendError, Appended, CategoryInfo, Message, Page, Read, StreamInfo, StreamList, Uuid, Wakes,
+    Append, AppendError, Appended, CategoryInfo, Message, Page, Read, Removal, StreamInfo, StreamList, Uuid,
+    Wakes,
 };
 use base::Fault;
 use std::pin::Pin;
@@ -20,6 +21,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// One page of messages.
     fn read(&self, read: Read) -> Answer<'_, Page>;
+
+    /// Takes messages away for good. Answers how many.
+    fn remove(&self, removal: Removal) -> Answer<'_, u64>;
 
     /// The position of a stream's last message, -1 for none.
     fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64>;

@@ -25,7 +25,7 @@ pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
 pub use names::Member;
-pub use read::{CategoryInfo, Direction, Page, Read, Scope, StreamInfo, StreamList};
+pub use read::{CategoryInfo, Direction, Page, Read, Removal, Scope, StreamInfo, StreamList};
 pub use state::State;
 pub use store::Store;
 pub use uuid::Uuid;

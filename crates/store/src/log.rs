@@ -12,6 +12,7 @@ mod index;
 mod open;
 mod reading;
 mod record;
+mod removal;
 mod run;
 mod segment;
 mod shared;
@@ -20,15 +21,15 @@ mod verify;
 mod writer;
 
 use crate::{
-    Answer, Append, AppendError, Appended, CategoryInfo, Engine, Message, Page, Read, StreamInfo, StreamList,
-    Uuid, Wakes,
+    Answer, Append, AppendError, Appended, CategoryInfo, Engine, Message, Page, Read, Removal, StreamInfo,
+    StreamList, Uuid, Wakes,
 };
 use base::{Blame, Clock, Fault, Kind, Retry};
 pub(crate) use disk::Directory;
 use disk::Disk;
 pub use dump::{DumpedRecord, dump, dump_bytes};
 use fetch::io_fault;
-use group::Request;
+use group::{Command, Request};
 use shared::Shared;
 use std::future::ready;
 use std::path::Path;
@@ -86,7 +87,7 @@ pub struct Recovered {
 pub struct Log {
     shared: Arc<Shared>,
     /// Only `None` while it is dropped.
-    requests: Option<mpsc::Sender<Request>>,
+    commands: Option<mpsc::Sender<Command>>,
     room: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
 }
@@ -107,11 +108,11 @@ impl Log {
     fn on(disk: Arc<dyn Disk>, clock: Clock, options: LogOptions) -> Result<(Self, Recovered), Fault> {
         let (writer, recovered) = open::open(disk, clock, options)?;
         let shared = writer.shared.clone();
-        let (requests, receiver) = mpsc::channel(WAITING_MAX);
+        let (commands, receiver) = mpsc::channel(WAITING_MAX);
         let thread = std::thread::Builder::new().name("store-writer".into());
         let writer = thread.spawn(move || Writer::run(writer, receiver))?;
         let room = Arc::new(Semaphore::new(ROOM_PIECES as usize));
-        Ok((Self { shared, requests: Some(requests), room, writer: Some(writer) }, recovered))
+        Ok((Self { shared, commands: Some(commands), room, writer: Some(writer) }, recovered))
     }
 
     async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
@@ -122,8 +123,8 @@ impl Log {
         let mut request = Request { appends, correlations, answer, room: None };
         let pieces = (request.bytes() / ROOM_PIECE_BYTES) as u32 + 1;
         request.room = self.room.clone().acquire_many_owned(pieces.min(ROOM_PIECES)).await.ok();
-        let Some(requests) = &self.requests else { return Err(gone(Retry::Safe)) };
-        requests.send(request).await.map_err(|_| gone(Retry::Safe))?;
+        let Some(commands) = &self.commands else { return Err(gone(Retry::Safe)) };
+        commands.send(Command::Append(request)).await.map_err(|_| gone(Retry::Safe))?;
         answered.await.unwrap_or_else(|_| Err(gone(Retry::IfIdempotent)))
     }
 
@@ -150,7 +151,7 @@ fn gone(retry: Retry) -> AppendError {
 impl Drop for Log {
     fn drop(&mut self) {
         // The writer ends when it has done what waits, and the directory can be opened by another.
-        self.requests = None;
+        self.commands = None;
         if let Some(writer) = self.writer.take() {
             drop(writer.join());
         }
@@ -167,6 +168,10 @@ impl Engine for Log {
             return Box::pin(ready(self.shared.read(&read)));
         }
         Box::pin(self.aside(move |shared| shared.read(&read)))
+    }
+
+    fn remove(&self, removal: Removal) -> Answer<'_, u64> {
+        Box::pin(self.remove_messages(removal))
     }
 
     fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64> {

@@ -2,8 +2,8 @@
 //! and as the oracle that the durable engines are compared with. Every question is a scan.
 
 use crate::{
-    Answer, Append, AppendError, Appended, CategoryInfo, Direction, Engine, Message, Page, Read, Scope,
-    StreamInfo, StreamList, Uuid, Wakes, message::bounds, names,
+    Answer, Append, AppendError, Appended, CategoryInfo, Direction, Engine, Message, Page, Read, Removal,
+    Scope, StreamInfo, StreamList, Uuid, Wakes, message::bounds, names,
 };
 use base::Clock;
 use std::collections::{BTreeMap, HashSet};
@@ -14,8 +14,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct Memory {
     clock: Clock,
-    messages: Mutex<Vec<Message>>,
+    messages: Mutex<Vec<Kept>>,
     wakes: Wakes,
+}
+
+/// A message, and whether it was removed: then only its positions count.
+#[derive(Debug)]
+struct Kept {
+    message: Message,
+    removed: bool,
+}
+
+impl std::ops::Deref for Kept {
+    type Target = Message;
+    fn deref(&self) -> &Message {
+        &self.message
+    }
 }
 
 impl Memory {
@@ -24,7 +38,7 @@ impl Memory {
         Self { clock, messages: Mutex::default(), wakes: Wakes::new() }
     }
 
-    fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
+    fn messages(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -32,8 +46,9 @@ impl Memory {
         let mut messages = self.messages();
         let now = i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX);
         let time = messages.last().map_or(now, |last| last.time.max(now));
-        let (mut fresh, mut appended): (Vec<Message>, _) = (Vec::new(), Vec::new());
-        let mut ids: HashSet<Uuid> = messages.iter().map(|message| message.id).collect();
+        let (mut fresh, mut appended): (Vec<Kept>, _) = (Vec::new(), Vec::new());
+        let standing = messages.iter().filter(|message| !message.removed);
+        let mut ids: HashSet<Uuid> = standing.map(|message| message.id).collect();
         for append in appends {
             let all = messages.iter().chain(&fresh);
             let actual = all.rev().find(|m| m.stream == append.stream).map_or(-1, |last| last.position);
@@ -46,7 +61,7 @@ impl Memory {
                 if !ids.insert(message.id) {
                     return Err(AppendError::DuplicateId { id: message.id });
                 }
-                fresh.push(Message {
+                let message = Message {
                     id: message.id,
                     stream: append.stream.clone(),
                     kind: message.kind,
@@ -55,7 +70,8 @@ impl Memory {
                     data: message.data,
                     metadata: message.metadata,
                     time,
-                });
+                };
+                fresh.push(Kept { message, removed: false });
             }
             appended.push(Appended {
                 first_position: actual + 1,
@@ -73,17 +89,18 @@ impl Memory {
 
     fn read_now(&self, read: &Read) -> Page {
         let messages = self.messages();
-        let position = |message: &Message| match &read.scope {
+        let position = |message: &Kept| match &read.scope {
             Scope::Stream(_) => message.position,
             Scope::Category(_) | Scope::All => message.global_position,
         };
-        let in_scope = |message: &&Message| match &read.scope {
+        let in_scope = |message: &&Kept| match &read.scope {
             Scope::Stream(stream) => message.stream == *stream,
             Scope::Category(category) => names::category(&message.stream) == category,
             Scope::All => true,
         };
-        let fits = |message: &Message| {
-            read.takes(&message.stream, &message.kind)
+        let fits = |message: &Kept| {
+            !message.removed
+                && read.takes(&message.stream, &message.kind)
                 && read.as_at.is_none_or(|time| message.time <= time)
                 && read.until.is_none_or(|until| message.global_position <= until)
                 && read.correlation.as_deref().is_none_or(|wanted| {
@@ -93,7 +110,7 @@ impl Memory {
                 })
         };
         let forward = read.direction == Direction::Forward;
-        let mut candidates: Vec<&Message> = messages
+        let mut candidates: Vec<&Kept> = messages
             .iter()
             .filter(in_scope)
             .filter(|m| if forward { position(m) >= read.from } else { position(m) <= read.from })
@@ -111,10 +128,31 @@ impl Memory {
             if fits(message) {
                 bytes += message.data.as_ref().map_or(0, |json| json.as_str().len());
                 bytes += message.metadata.as_ref().map_or(0, |json| json.as_str().len());
-                page.messages.push(message.clone());
+                page.messages.push(message.message.clone());
             }
         }
         page
+    }
+
+    fn remove_now(&self, removal: &Removal) -> u64 {
+        let mut messages = self.messages();
+        let of_category = |kept: &Kept| matches!(removal, Removal::Category { category, .. } if names::category(&kept.stream) == category);
+        let mut newer = messages.iter().filter(|kept| of_category(kept)).count() as u64;
+        let mut removed = 0;
+        for kept in &mut *messages {
+            let goes = match removal {
+                Removal::Stream { stream, before } => kept.stream == *stream && kept.position < *before,
+                Removal::Category { before, keep, .. } if of_category(kept) => {
+                    newer -= 1;
+                    before.is_some_and(|time| kept.time < time) || keep.is_some_and(|keep| newer >= keep)
+                }
+                Removal::Category { .. } => false,
+            };
+            if goes && !std::mem::replace(&mut kept.removed, true) {
+                removed += 1;
+            }
+        }
+        removed
     }
 
     fn streams_now(&self, list: &StreamList) -> Vec<StreamInfo> {
@@ -151,6 +189,10 @@ impl Engine for Memory {
         Box::pin(ready(Ok(self.read_now(&read))))
     }
 
+    fn remove(&self, removal: Removal) -> Answer<'_, u64> {
+        Box::pin(ready(Ok(self.remove_now(&removal))))
+    }
+
     fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64> {
         let version =
             self.messages().iter().rev().find(|message| message.stream == stream).map_or(-1, |m| m.position);
@@ -158,7 +200,8 @@ impl Engine for Memory {
     }
 
     fn by_id(&self, id: Uuid) -> Answer<'_, Option<Message>> {
-        let found = self.messages().iter().find(|message| message.id == id).cloned();
+        let found =
+            self.messages().iter().find(|kept| kept.id == id && !kept.removed).map(|m| m.message.clone());
         Box::pin(ready(Ok(found)))
     }
 

@@ -149,6 +149,28 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Which messages are to go for good. Their positions stay empty and the positions of others as they are; their
+/// ids may be used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Those of a stream.
+    Stream {
+        /// Its name.
+        stream: String,
+        /// Before this position.
+        before: i64,
+    },
+    /// The oldest of a category: those that either condition is for.
+    Category {
+        /// Its name.
+        category: String,
+        /// Those sequenced before this time, in microseconds since the epoch.
+        before: Option<i64>,
+        /// Those beyond the newest so many, counting what was removed before.
+        keep: Option<u64>,
+    },
+}
+
 /// A question for streams, in the order of their names' bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct StreamList {

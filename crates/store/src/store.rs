@@ -1,8 +1,8 @@
 //! The handle that everybody holds: it checks bounds, then asks the engine.
 
 use crate::{
-    Append, AppendError, Appended, CategoryInfo, Engine, Message, Page, Read, Scope, StreamInfo, StreamList,
-    Uuid, Watch, message,
+    Append, AppendError, Appended, CategoryInfo, Engine, Message, NewMessage, Page, Read, Removal, Scope,
+    StreamInfo, StreamList, Uuid, Watch, message,
 };
 use base::Fault;
 use std::sync::Arc;
@@ -39,6 +39,20 @@ impl Store {
     /// One page of messages. To read on, ask again from [`Page::next`] while there is [`Page::more`].
     pub async fn read(&self, read: Read) -> Result<Page, Fault> {
         self.0.read(read).await
+    }
+
+    /// Takes messages away for good, and answers how many. Their bytes are gone from the store's files when it
+    /// answers, not from backups.
+    pub async fn remove(&self, removal: Removal) -> Result<u64, Fault> {
+        self.0.remove(removal).await
+    }
+
+    /// Deletes a stream: appends `tombstone`, which tells consumers and keeps the stream's version, and takes
+    /// away all messages before it. Answers how many.
+    pub async fn delete_stream(&self, stream: &str, tombstone: NewMessage) -> Result<u64, Fault> {
+        let append = Append { stream: stream.to_owned(), expected_version: None, messages: vec![tombstone] };
+        let before = self.append(vec![append]).await?.first().map_or(0, |appended| appended.first_position);
+        self.remove(Removal::Stream { stream: stream.to_owned(), before }).await
     }
 
     /// The last message of the stream of exactly this name, or the last of this type.

@@ -82,6 +82,11 @@ pub(crate) struct Directory {
 /// How the name of a file ends that is not finished; finished, it gets its name.
 const UNFINISHED: &str = ".new";
 
+/// The name of a file until it is finished.
+pub(crate) fn unfinished(name: &str) -> String {
+    format!("{name}{UNFINISHED}")
+}
+
 /// Whether a file was not finished.
 pub(crate) fn is_unfinished(name: &str) -> bool {
     name.ends_with(UNFINISHED)

@@ -9,7 +9,7 @@ use super::{Log, segment};
 use base::{Fault, Kind};
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Takes a segment: its name, how many bytes, and the bytes.
 pub(crate) type TakeSegment<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<(), Fault> + 'a;
@@ -19,6 +19,7 @@ impl Log {
     /// the global position of the last message.
     pub(crate) fn each_segment(&self, take: &mut TakeSegment<'_>) -> Result<i64, Fault> {
         let shared = &self.shared;
+        let _alone = shared.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         // Of the messages that are visible first: what comes meanwhile is left out.
         let (head, map) = (shared.head(), shared.map());
         for (nth, first) in map.segments.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Brings records from the segments: those that lie together with one read.
 
 use super::disk::read_full;
-use super::index::Part;
+use super::index::{Part, REMOVED};
 use super::record::{Bad, Record};
 use super::segment::{damaged, file_name};
 use super::shared::{Map, Shared};
@@ -50,7 +50,7 @@ impl Shared {
         }
         let mut buffer = Vec::new();
         for cluster in clusters {
-            if self.cluster(cluster, backward, &mut buffer, visit)?.is_break() {
+            if self.cluster(map, cluster, backward, &mut buffer, visit)?.is_break() {
                 break;
             }
         }
@@ -75,64 +75,39 @@ impl Shared {
         Ok(taken)
     }
 
+    /// Visits records that lie together, with one read but for those that are longer than expected.
     fn cluster(
         &self,
+        map: &Map,
         cluster: &[Wanted],
         backward: bool,
         buffer: &mut Vec<u8>,
         visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Fault> {
-        let [first, .., last] = cluster else {
-            return match cluster {
-                [one] => self.read_and_visit(one, one, cluster, backward, buffer, visit),
-                _ => Ok(ControlFlow::Continue(())),
-            };
+        let (Some(first), Some(last)) = (cluster.first(), cluster.last()) else {
+            return Ok(ControlFlow::Continue(()));
         };
-        self.read_and_visit(first, last, cluster, backward, buffer, visit)
-    }
-
-    fn read_and_visit(
-        &self,
-        first: &Wanted,
-        last: &Wanted,
-        cluster: &[Wanted],
-        backward: bool,
-        buffer: &mut Vec<u8>,
-        visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Fault> {
-        let file = self.file(first.segment).map_err(io_fault)?;
-        let start = u64::from(first.place);
+        let file = self.file(map, first.segment).map_err(io_fault)?;
         buffer.resize((last.place - first.place + RECORD_BYTES) as usize, 0);
-        let read = read_full(&*file, buffer, start).map_err(io_fault)?;
+        let read = read_full(&*file, buffer, u64::from(first.place)).map_err(io_fault)?;
         buffer.truncate(read);
         let mut one = |wanted: &Wanted| {
             let inside = (wanted.place - first.place) as usize;
-            match Record::read(buffer.get(inside..).unwrap_or_default()) {
-                Err(Bad::Short(bytes)) => {
-                    let mut longer = vec![0; bytes];
-                    let mut read =
-                        read_full(&*file, &mut longer, u64::from(wanted.place)).map_err(io_fault)?;
-                    // The head had not been read, so that the length was not known yet.
-                    if let Err(Bad::Short(bytes)) = Record::read(&longer[..read]) {
-                        longer.resize(bytes, 0);
-                        read = read_full(&*file, &mut longer, u64::from(wanted.place)).map_err(io_fault)?;
-                    }
-                    checked(wanted, Record::read(&longer[..read])).map(|record| visit(&record))
-                }
-                read => checked(wanted, read).map(|record| visit(&record)),
+            let mut read = Record::read(buffer.get(inside..).unwrap_or_default());
+            let mut longer = Vec::new();
+            // Twice where not even its length had been read.
+            for _ in 0..2 {
+                let Err(Bad::Short(bytes)) = read else { break };
+                longer.resize(bytes, 0);
+                let bytes = read_full(&*file, &mut longer, u64::from(wanted.place)).map_err(io_fault)?;
+                read = Record::read(&longer[..bytes]);
             }
+            checked(wanted, read).map(|record| visit(&record))
         };
-        if backward {
-            for wanted in cluster.iter().rev() {
-                if one(wanted)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-        } else {
-            for wanted in cluster {
-                if one(wanted)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+        let mut forward = cluster.iter();
+        while let Some(wanted) = if backward { forward.next_back() } else { forward.next() } {
+            if one(wanted)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -169,7 +144,7 @@ fn locate(map: &Map, part: &Part, ascending: &[i64]) -> io::Result<Vec<Wanted>> 
                     "an index knows a message that is not there",
                 ));
             };
-            wanted.push(Wanted { global_position: *position, segment, place });
+            wanted.push(Wanted { global_position: *position, segment, place: place & !REMOVED });
         }
     }
     Ok(wanted)

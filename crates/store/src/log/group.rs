@@ -10,6 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// The answer to one call of append.
 pub(crate) type Answered = Result<Vec<Appended>, AppendError>;
 
+/// What the writer is asked.
+pub(crate) enum Command {
+    /// To append.
+    Append(Request),
+    /// To seal the segment that is written, so that no message visible now is in the last one.
+    Seal(oneshot::Sender<Result<(), Fault>>),
+}
+
 /// One call of append, on its way to the writer.
 pub(crate) struct Request {
     pub(crate) appends: Vec<Append>,

@@ -22,6 +22,9 @@ pub(crate) enum Table {
 /// All tables, in the order of a file.
 pub(crate) const TABLES: [Table; 3] = [Table::Streams, Table::Categories, Table::Correlations];
 
+/// Set in the place of a message that was removed. Places themselves are multiples of eight.
+pub(crate) const REMOVED: u32 = 1;
+
 /// The messages of one name in one part: what is needed to look at its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct List {

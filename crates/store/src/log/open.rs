@@ -4,7 +4,7 @@
 use super::disk::{Disk, LOCK, is_unfinished, read_full};
 use super::fetch::io_fault;
 use super::group::Next;
-use super::index::Part;
+use super::index::{Part, REMOVED};
 use super::run::{self, FilterBudget, Run};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
@@ -51,7 +51,7 @@ pub(crate) fn open(
     let tail = Arc::new(RwLock::new(index(&segment, end.offset)?));
     let head = end.next - 1;
     recovered.messages = head;
-    let mut map = Map { parts, segments: files.segments.clone() };
+    let mut map = Map { parts, segments: files.segments.clone(), pinned: None };
     map.parts.push(Part::Tail(tail.clone()));
     let shared = Arc::new(Shared::new(disk, map, head, budget));
     let time = match end.time {
@@ -198,9 +198,9 @@ pub(crate) fn index(segment: &Segment, end: u64) -> Result<Tail, Fault> {
     segment.each(end, |offset, record| {
         let correlation = record.metadata.and_then(correlation);
         tail.push(Entry {
-            place: offset as u32,
+            place: offset as u32 | if record.removed { REMOVED } else { 0 },
             position: record.position,
-            id: record.id,
+            id: (!record.removed).then_some(record.id),
             stream: record.stream,
             correlation: correlation.as_deref(),
         });

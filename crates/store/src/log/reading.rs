@@ -90,26 +90,29 @@ fn retain_common(part: &Part, positions: &mut Vec<i64>, list: &List) -> io::Resu
 impl Shared {
     /// One page of messages.
     pub(crate) fn read(&self, read: &Read) -> Result<Page, Fault> {
+        self.ask(|map| self.read_of(map, read))
+    }
+
+    fn read_of(&self, map: &Map, read: &Read) -> Result<Page, Fault> {
         let mut page = Page { next: read.from, ..Page::default() };
         let limit = read.messages_max();
         if limit == 0 {
             return Ok(page);
         }
         let mut bound = self.head().min(read.until.unwrap_or(i64::MAX));
-        let map = self.map();
         if let Some(time) = read.as_at {
-            bound = bound.min(self.last_at(&map, bound, time)?);
+            bound = bound.min(self.last_at(map, bound, time)?);
         }
         let forward = read.direction == Direction::Forward;
         let filtered = read.kind.is_some() || read.member.is_some() || read.correlation.is_some();
         let of_stream = matches!(read.scope, Scope::Stream(_));
         let mut bytes = 0;
-        for mut hits in self.hits(&map, read, bound).map_err(io_fault)? {
+        for mut hits in self.hits(map, read, bound).map_err(io_fault)? {
             while !hits.is_empty() {
                 let wanted = limit - page.messages.len();
                 let wanted = if filtered { wanted.max(LOOK_AT) } else { wanted };
                 let positions = hits.take(wanted, read.direction).map_err(io_fault)?;
-                self.fetch(&map, hits.part, &positions, &mut |record| {
+                self.fetch(map, hits.part, &positions, &mut |record| {
                     let at = if of_stream { record.position } else { record.global_position };
                     page.next = if forward { at + 1 } else { at - 1 };
                     if !record.removed && read.takes(record.stream, record.kind) {
@@ -175,7 +178,7 @@ impl Shared {
     }
 
     /// The global position of the last message that was sequenced at a time or before it.
-    fn last_at(&self, map: &Map, head: i64, time: i64) -> Result<i64, Fault> {
+    pub(crate) fn last_at(&self, map: &Map, head: i64, time: i64) -> Result<i64, Fault> {
         // Times never go down.
         let (mut low, mut high) = (0, head);
         while low < high {
@@ -202,13 +205,17 @@ impl Shared {
 
     /// The message of an id.
     pub(crate) fn by_id(&self, id: Uuid) -> Result<Option<Message>, Fault> {
-        let (map, head) = (self.map(), self.head());
+        self.ask(|map| self.by_id_of(map, id))
+    }
+
+    fn by_id_of(&self, map: &Map, id: Uuid) -> Result<Option<Message>, Fault> {
+        let head = self.head();
         let mut candidates = Vec::new();
         for part in map.parts.iter().rev() {
             candidates.clear();
             part.candidates(id, &mut candidates).map_err(io_fault)?;
             for position in candidates.iter().filter(|position| **position <= head) {
-                let found = self.fetch_one(&map, *position, |record| {
+                let found = self.fetch_one(map, *position, |record| {
                     (record.id == id && !record.removed).then(|| record.message())
                 })?;
                 if let Some(message) = found.flatten() {
@@ -221,17 +228,18 @@ impl Shared {
 
     /// Whether there is a message of this id.
     pub(crate) fn has_id(&self, id: Uuid) -> Result<bool, Fault> {
-        let map = self.map();
-        let mut candidates = Vec::new();
-        for part in map.parts.iter().rev() {
-            part.candidates(id, &mut candidates).map_err(io_fault)?;
-        }
-        for position in candidates {
-            if self.fetch_one(&map, position, |record| record.id == id && !record.removed)? == Some(true) {
-                return Ok(true);
+        self.ask(|map| {
+            let mut candidates = Vec::new();
+            for part in map.parts.iter().rev() {
+                part.candidates(id, &mut candidates).map_err(io_fault)?;
             }
-        }
-        Ok(false)
+            for position in candidates {
+                if self.fetch_one(map, position, |record| record.id == id && !record.removed)? == Some(true) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Streams in the order of their names' bytes.

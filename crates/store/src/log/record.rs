@@ -129,6 +129,11 @@ impl<'a> Record<'a> {
         Ok((record, padded))
     }
 
+    /// What is left of the record when its message is removed: where and when it was.
+    pub(crate) fn remains(&self, group: u32) -> Self {
+        Self { removed: true, group, id: Uuid::nil(), kind: "", metadata: None, data: None, ..*self }
+    }
+
     /// The message that it keeps.
     pub(crate) fn message(&self) -> Message {
         Message {

@@ -13,7 +13,7 @@ use base::{Fault, Kind};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-pub(crate) use write::write;
+pub(crate) use write::{write, write_as};
 
 const MAGIC: &[u8; 8] = b"tombidx\0";
 const VERSION: u32 = 1;
@@ -162,9 +162,18 @@ impl Run {
         range: (i64, i64),
         budget: &Arc<FilterBudget>,
     ) -> Result<Self, Fault> {
-        let name = file_name(range.0, range.1);
+        Self::open_as(disk, range, budget, &file_name(range.0, range.1))
+    }
+
+    /// Opens a run that stands under another name.
+    pub(crate) fn open_as(
+        disk: &dyn Disk,
+        range: (i64, i64),
+        budget: &Arc<FilterBudget>,
+        name: &str,
+    ) -> Result<Self, Fault> {
         let fault = |error: io::Error| Fault::new(Kind::Io, format!("cannot read `{name}`")).because(error);
-        let file = disk.open(&name).map_err(fault)?;
+        let file = disk.open(name).map_err(fault)?;
         let mut header = [0; HEADER_BYTES];
         read_exact(&*file, &mut header, 0).map_err(fault)?;
         let checksum = u32_at(&header, 12);
@@ -174,7 +183,7 @@ impl Run {
             && crc32c::crc32c(&header) == checksum
             && (i64_at(&header, 16), i64_at(&header, 24)) == range;
         if !sound {
-            return Err(damaged(&name, 0, "its header is not one").hint(REMEDY));
+            return Err(damaged(name, 0, "its header is not one").hint(REMEDY));
         }
         let mut sections = [Section::default(); SECTIONS];
         for (nth, section) in sections.iter_mut().enumerate() {

@@ -6,6 +6,7 @@ use super::index::Part;
 use super::run::FilterBudget;
 use super::segment;
 use crate::Wakes;
+use base::Fault;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +21,8 @@ pub(crate) struct Map {
     pub(crate) parts: Vec<Part>,
     /// The first global position of each segment.
     pub(crate) segments: Vec<i64>,
+    /// A segment whose file is being replaced, as it was: the parts here belong to that one.
+    pub(crate) pinned: Option<(i64, Arc<dyn DiskFile>)>,
 }
 
 impl Map {
@@ -44,6 +47,8 @@ pub(crate) struct Shared {
     files: Mutex<Files>,
     pub(crate) budget: Arc<FilterBudget>,
     pub(crate) wakes: Wakes,
+    /// Held by who replaces files or copies all of them.
+    pub(crate) maintenance: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -61,6 +66,7 @@ impl Shared {
             files: Mutex::default(),
             budget,
             wakes: Wakes::new(),
+            maintenance: Mutex::new(()),
         }
     }
 
@@ -85,8 +91,23 @@ impl Shared {
         *map = Arc::new(changed);
     }
 
+    /// Asks of the parts and segments that there are. Where they changed meanwhile, a failure may come from
+    /// that, and is asked again.
+    pub(crate) fn ask<T>(&self, ask: impl Fn(&Map) -> Result<T, Fault>) -> Result<T, Fault> {
+        loop {
+            let map = self.map();
+            let answer = ask(&map);
+            if answer.is_ok() || Arc::ptr_eq(&map, &self.map()) {
+                return answer;
+            }
+        }
+    }
+
     /// A segment's file.
-    pub(crate) fn file(&self, first: i64) -> io::Result<Arc<dyn DiskFile>> {
+    pub(crate) fn file(&self, map: &Map, first: i64) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some((_, file)) = map.pinned.as_ref().filter(|(pinned, _)| *pinned == first) {
+            return Ok(file.clone());
+        }
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.uses += 1;
         let now = files.uses;
@@ -101,6 +122,14 @@ impl Shared {
         }
         files.open.insert(first, (file.clone(), now));
         Ok(file)
+    }
+
+    /// Reads a segment from another file from now on.
+    pub(crate) fn replace_file(&self, first: i64, file: Arc<dyn DiskFile>) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.uses += 1;
+        let now = files.uses;
+        files.open.insert(first, (file, now));
     }
 
     /// How many segments are open for reading.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 pub(crate) struct Entry<'a> {
     pub(crate) place: u32,
     pub(crate) position: i64,
-    pub(crate) id: Uuid,
+    /// `None` for a message that was removed.
+    pub(crate) id: Option<Uuid>,
     pub(crate) stream: &'a str,
     /// The category of `metadata.correlationStreamName`.
     pub(crate) correlation: Option<&'a str>,
@@ -53,7 +54,9 @@ impl Tail {
     pub(crate) fn push(&mut self, entry: Entry<'_>) {
         let nth = self.places.len() as u32;
         self.places.push(entry.place);
-        self.ids.insert(entry.id, nth);
+        if let Some(id) = entry.id {
+            self.ids.insert(id, nth);
+        }
         match self.streams.get_mut(entry.stream) {
             Some(messages) => messages.entries.push(nth),
             None => {
@@ -67,7 +70,7 @@ impl Tail {
         }
     }
 
-    /// Takes a message in that was removed: only its place is left.
+    /// The first global position.
     pub(crate) fn first(&self) -> i64 {
         self.first
     }

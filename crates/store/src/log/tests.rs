@@ -106,3 +106,43 @@ async fn many_at_once_get_positions_without_gap_and_wake_who_waits() {
     .unwrap();
     assert_eq!(dumped, 501);
 }
+
+#[tokio::test]
+async fn a_deleted_stream_leaves_its_positions_and_a_tombstone_and_nothing_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_messages: 20, ..LogOptions::default() };
+    let store = Store::new(Log::open(folder.path(), Clock::system(), options).unwrap().0);
+    for nth in 0..100u128 {
+        let data = if nth % 2 == 0 { "\"secret\"" } else { "\"open\"" };
+        let stream = format!("a-{}", nth % 2);
+        let append = Append { stream, expected_version: None, messages: vec![message(nth, data)] };
+        store.append(vec![append]).await.unwrap();
+    }
+    // Who reads meanwhile sees a message or does not, and never an error.
+    let reading = tokio::spawn({
+        let store = store.clone();
+        async move {
+            loop {
+                let all = store.read(Read::all().limit(1000)).await.unwrap().messages;
+                if all.len() < 60 {
+                    return all;
+                }
+            }
+        }
+    });
+    let tombstone = NewMessage { kind: "Deleted".into(), ..message(1000, "null") };
+    assert_eq!(store.delete_stream("a-0", tombstone).await.unwrap(), 50);
+    assert_eq!(reading.await.unwrap().len(), 51);
+    let left = store.read(Read::stream("a-0")).await.unwrap().messages;
+    assert_eq!(left.iter().map(|m| (m.position, m.kind.as_str())).collect::<Vec<_>>(), [(50, "Deleted")]);
+    assert_eq!(store.version("a-0").await.unwrap(), 50);
+    assert_eq!(store.by_id(Uuid::from_u128(0)).await.unwrap(), None);
+    assert_eq!(store.read(Read::stream("a-1")).await.unwrap().messages.len(), 50);
+    drop(store);
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|bytes| bytes == b"secret"));
+    }
+    let report = verify(folder.path()).unwrap();
+    assert_eq!((report.messages, report.removed, report.findings), (101, 50, vec![]));
+}

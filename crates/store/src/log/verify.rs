@@ -3,7 +3,7 @@
 
 use super::disk::{Directory, Disk};
 use super::fetch::io_fault;
-use super::index::{Part, TABLES, Table};
+use super::index::{Part, REMOVED, TABLES, Table};
 use super::open::{self, Files};
 use super::record::{ALIGN, Record};
 use super::run::{self, FilterBudget, REMEDY, Run};
@@ -59,7 +59,7 @@ pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
     let files = open::files(&*disk)?;
     let mut report = Report::default();
     let parts = runs(&*disk, &files, &mut report);
-    let map = Map { parts, segments: files.segments.clone() };
+    let map = Map { parts, segments: files.segments.clone(), pinned: None };
     let shared = Shared::new(disk.clone(), map, i64::MAX, Arc::new(FilterBudget::new(0)));
     let mut looked = Looked { next: 1, time: i64::MIN };
     for (nth, first) in files.segments.iter().enumerate() {
@@ -148,12 +148,12 @@ fn look(segment: &Segment, last: bool, looked: &mut Looked, report: &mut Report)
                 let correlation = record.metadata.and_then(open::correlation);
                 // An index has one place for each position: what is missing leaves its place empty.
                 while tail.end() < record.global_position && tail.len() < (1 << 24) {
-                    tail.push(Entry { place: 0, position: 0, id: record.id, stream: "", correlation: None });
+                    tail.push(Entry { place: 0, position: 0, id: None, stream: "", correlation: None });
                 }
                 tail.push(Entry {
-                    place: offset as u32,
+                    place: offset as u32 | if record.removed { REMOVED } else { 0 },
                     position: record.position,
-                    id: record.id,
+                    id: (!record.removed).then_some(record.id),
                     stream: record.stream,
                     correlation: correlation.as_deref(),
                 });
@@ -201,7 +201,7 @@ fn agree(shared: &Shared, tail: &Tail, end: i64, last: bool, report: &mut Report
             report.find(format!("`{name}`: stream `{stream}` goes on at `{first}` and not at `{expected}`"));
         }
     }
-    for (id, nth) in tail.all_ids().filter(|(id, _)| !id.is_nil()) {
+    for (id, nth) in tail.all_ids() {
         let mut candidates = Vec::new();
         for part in &earlier {
             part.candidates(id, &mut candidates).map_err(io_fault)?;
@@ -249,7 +249,7 @@ fn same(run: &Part, tail: &Tail, end: i64, name: &str, report: &mut Report) -> R
             }
         }
     }
-    for (id, nth) in tail.all_ids().filter(|(id, _)| !id.is_nil()) {
+    for (id, nth) in tail.all_ids() {
         let mut found = Vec::new();
         run.candidates(id, &mut found).map_err(io_fault)?;
         if !found.contains(&(tail.first() + i64::from(nth))) {

@@ -2,7 +2,7 @@
 //! them, makes them durable with one sync, shows them to the readers, and only then answers.
 
 use super::disk::{DiskFile, write_zeros};
-use super::group::{Before, Group, Next, Request};
+use super::group::{Before, Command, Group, Next, Request};
 use super::index::Part;
 use super::run::{self, Run};
 use super::segment::{self, HEADER_BYTES};
@@ -54,10 +54,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Until nobody can append any more.
-    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut group = Group::default();
-        while let Some(first) = requests.blocking_recv() {
-            self.turn(first, &mut requests, &mut group);
+        let mut next = commands.blocking_recv();
+        while let Some(command) = next {
+            next = self.turn(command, &mut commands, &mut group).or_else(|| commands.blocking_recv());
         }
         self.rest();
     }
@@ -73,11 +74,33 @@ impl Writer {
         }
     }
 
-    /// Appends a call and those that wait behind it.
-    pub(crate) fn turn(&mut self, first: Request, requests: &mut mpsc::Receiver<Request>, group: &mut Group) {
+    /// Does what is asked; of calls of append those that wait behind it, too. Answers what was taken out and is
+    /// still to be done.
+    pub(crate) fn turn(
+        &mut self,
+        command: Command,
+        commands: &mut mpsc::Receiver<Command>,
+        group: &mut Group,
+    ) -> Option<Command> {
+        match command {
+            Command::Seal(answer) => {
+                let sealed = if self.active.offset > HEADER_BYTES { self.roll() } else { Ok(()) };
+                drop(answer.send(sealed.and_then(|()| self.finish_sealing())));
+                None
+            }
+            Command::Append(first) => self.append(first, commands, group),
+        }
+    }
+
+    fn append(
+        &mut self,
+        first: Request,
+        commands: &mut mpsc::Receiver<Command>,
+        group: &mut Group,
+    ) -> Option<Command> {
         group.begin(self.active.offset as u32);
-        let mut waiting = Some(first);
-        while let Some(request) = waiting {
+        let (mut waiting, mut left) = (Some(first), None);
+        while let Some(request) = waiting.take() {
             let bytes = request.bytes();
             if self.is_full(group, bytes) {
                 self.commit(group);
@@ -85,7 +108,7 @@ impl Writer {
                     && let Err(fault) = self.roll()
                 {
                     drop(request.answer.send(Err(AppendError::Failed(fault))));
-                    return;
+                    return None;
                 }
                 group.begin(self.active.offset as u32);
             }
@@ -93,9 +116,15 @@ impl Writer {
                 self.next.time.max(i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX));
             let before = Earlier { shared: &self.shared, tail: &self.tail };
             group.decide(request, &mut self.next, &before);
-            waiting = if group.bytes.len() < GROUP_BYTES_MAX { requests.try_recv().ok() } else { None };
+            if group.bytes.len() < GROUP_BYTES_MAX {
+                match commands.try_recv() {
+                    Ok(Command::Append(request)) => waiting = Some(request),
+                    other => left = other.ok(),
+                }
+            }
         }
         self.commit(group);
+        left
     }
 
     /// Whether the segment has no room for so many bytes behind the group.
@@ -175,7 +204,7 @@ impl Writer {
                         tail.push(Entry {
                             place: *place,
                             position,
-                            id: message.id,
+                            id: Some(message.id),
                             stream: &append.stream,
                             correlation: correlation.as_deref(),
                         });

@@ -4,15 +4,23 @@ use super::{
     ENTRY_BYTES, Entry, FILTER, Filter, HEADER_BYTES, IDS, MAGIC, PLACES, SECTION_BYTES, SECTIONS,
     SECTIONS_AT, Section, TABLES, VERSION, file_name, hash_of_id, hash_of_name, item_bytes, sections_of,
 };
-use crate::log::disk::{Disk, DiskFile};
+use crate::log::disk::{Disk, DiskFile, unfinished};
 use crate::log::index::Table;
 use crate::log::tail::Tail;
 use std::io;
 
 /// Makes the run of an index. It stands under its name only when it is whole and durable.
 pub(crate) fn write(disk: &dyn Disk, tail: &Tail) -> io::Result<()> {
-    let unfinished = format!("{}.new", file_name(tail.first(), tail.end()));
-    let file = disk.create(&unfinished)?;
+    let name = file_name(tail.first(), tail.end());
+    let unfinished = unfinished(&name);
+    write_as(disk, tail, &unfinished)?;
+    disk.rename(&unfinished, &name)?;
+    disk.sync()
+}
+
+/// Makes the run of an index, under a name of its own.
+pub(crate) fn write_as(disk: &dyn Disk, tail: &Tail, name: &str) -> io::Result<()> {
+    let file = disk.create(name)?;
     let mut writer =
         Writer { file: &*file, at: HEADER_BYTES as u64, sections: [Section::default(); SECTIONS] };
     let places: Vec<u8> = tail.all_places().iter().flat_map(|place| place.to_le_bytes()).collect();
@@ -33,9 +41,7 @@ pub(crate) fn write(disk: &dyn Disk, tail: &Tail) -> io::Result<()> {
     }
     writer.section(FILTER, filter.bytes())?;
     file.write_at(&writer.header(tail.first(), tail.end()), 0)?;
-    file.sync()?;
-    disk.rename(&unfinished, &file_name(tail.first(), tail.end()))?;
-    disk.sync()
+    file.sync()
 }
 
 struct Writer<'a> {

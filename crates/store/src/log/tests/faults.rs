@@ -3,12 +3,12 @@
 
 use super::sim::{SimDisk, Trouble};
 use super::{all_messages, message};
-use crate::log::group::{Answered, Group, Request};
+use crate::log::group::{Answered, Command, Group, Request};
 use crate::log::open;
 use crate::log::verify::verify_disk;
 use crate::log::writer::Writer;
-use crate::{Append, AppendError, LogOptions, Memory, Message, NewMessage, Store};
-use base::{Chance, Clock, ClockHand, Retry, UnixTime};
+use crate::{Append, AppendError, LogOptions, Memory, Message, NewMessage, Removal, Store};
+use base::{Chance, Clock, ClockHand, Fault, Retry, UnixTime};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,8 @@ struct Day {
     oracle: Store,
     ids: u128,
     used_ids: Vec<u128>,
+    /// A removal that failed in its middle.
+    half_removed: Option<Removal>,
 }
 
 /// What became of a call.
@@ -41,7 +43,16 @@ impl Day {
         let chance = Chance::seeded(seed);
         let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_000)));
         let oracle = Store::new(Memory::new(clock.clone()));
-        Self { disk: SimDisk::new(chance.fork()), clock, hand, chance, oracle, ids: 0, used_ids: Vec::new() }
+        Self {
+            disk: SimDisk::new(chance.fork()),
+            clock,
+            hand,
+            chance,
+            oracle,
+            ids: 0,
+            used_ids: Vec::new(),
+            half_removed: None,
+        }
     }
 
     fn append(&mut self) -> Append {
@@ -75,13 +86,13 @@ impl Day {
             let messages: usize = appends.iter().map(|append| append.messages.len()).sum();
             let request =
                 Request { appends: appends.clone(), correlations: vec![None; messages], answer, room: None };
-            sender.try_send(request).ok().unwrap();
+            sender.try_send(Command::Append(request)).ok().unwrap();
             waiting.push((appends, answered));
         }
         self.hand.advance(Duration::from_millis(3));
         let mut group = Group::default();
         while let Ok(first) = receiver.try_recv() {
-            writer.turn(first, &mut receiver, &mut group);
+            assert!(writer.turn(first, &mut receiver, &mut group).is_none());
         }
         let mut unknown = Vec::new();
         for (appends, mut answered) in waiting {
@@ -91,6 +102,27 @@ impl Day {
             }
         }
         unknown
+    }
+
+    /// Removes messages; a removal that fails is ended at the next opening.
+    fn remove(&mut self, writer: &mut Writer) {
+        let category = ["a", "b"][self.chance.below(2)].to_owned();
+        let removal = match self.chance.below(2) {
+            0 => Removal::Category { category, before: None, keep: Some(self.chance.below(20) as u64) },
+            _ => Removal::Stream { stream: format!("{category}-1"), before: self.chance.below(9) as i64 },
+        };
+        match self.remove_now(writer, &removal) {
+            Ok(count) => assert_eq!(count, now(self.oracle.remove(removal)).unwrap()),
+            Err(_) => self.half_removed = Some(removal),
+        }
+    }
+
+    fn remove_now(&self, writer: &mut Writer, removal: &Removal) -> Result<u64, Fault> {
+        let (answer, mut sealed) = oneshot::channel();
+        let (_sender, mut receiver) = mpsc::channel(1);
+        writer.turn(Command::Seal(answer), &mut receiver, &mut Group::default());
+        sealed.try_recv().expect("it is answered")?;
+        writer.shared.remove(removal)
     }
 
     fn compare(&mut self, appends: Vec<Append>, answer: Answered) -> Outcome {
@@ -110,14 +142,20 @@ impl Day {
     /// Opens the store, and compares what is there with what should be.
     fn open(&mut self, unknown: Vec<Vec<Append>>) -> Option<Writer> {
         let opened = open::open(Arc::new(self.disk.clone()), self.clock.clone(), OPTIONS);
-        let Ok((writer, _)) = opened else {
+        let Ok((mut writer, _)) = opened else {
             assert!(self.disk.is_stopped(), "{}", opened.err().unwrap());
             return None;
         };
+        if let Some(removal) = self.half_removed.take() {
+            self.disk.calm();
+            self.remove_now(&mut writer, &removal).unwrap();
+            now(self.oracle.remove(removal)).unwrap();
+        }
         let found = all_messages(&writer.shared);
+        let head = writer.shared.head();
         // Of those that nobody knows, the first few may be there, each whole.
         let mut unknown = unknown.into_iter();
-        while now(self.oracle.head()).unwrap() < found.len() as i64 {
+        while now(self.oracle.head()).unwrap() < head {
             let appends = unknown.next().expect("nothing is there that was not appended");
             // In the log it was compared with the same messages before it; what was refused then is now.
             drop(now(self.oracle.append(appends)));
@@ -167,6 +205,13 @@ fn bad_day(seed: u64) {
         for _ in 0..day.chance.below(16) {
             unknown.extend(day.group(&mut writer));
             if day.disk.is_stopped() || writer.broken.is_some() {
+                break;
+            }
+            // What became of a group has to be known before it can be removed in the oracle, too.
+            if day.chance.below(6) == 0 && unknown.is_empty() {
+                day.remove(&mut writer);
+            }
+            if day.half_removed.is_some() {
                 break;
             }
         }

@@ -2,8 +2,10 @@
 //! whether what it looks for is in the tail, in one run or in many.
 
 use super::{all_messages, sim::SimDisk};
+use crate::log::verify::verify_disk;
 use crate::{
-    Append, Json, Log, LogOptions, Member, Memory, Message, NewMessage, Read, Scope, Store, StreamList, Uuid,
+    Append, Json, Log, LogOptions, Member, Memory, Message, NewMessage, Read, Removal, Scope, Store,
+    StreamList, Uuid,
 };
 use base::{Chance, Clock, UnixTime};
 use std::sync::Arc;
@@ -98,6 +100,21 @@ impl Pair {
         read.limit(1 + self.chance.below(20))
     }
 
+    async fn remove(&self) {
+        let removal = if self.chance.below(2) == 0 {
+            Removal::Stream { stream: self.stream(), before: self.chance.below(8) as i64 }
+        } else {
+            Removal::Category {
+                category: crate::names::category(&self.stream()).to_owned(),
+                before: (self.chance.below(2) == 0)
+                    .then(|| 100_000_000 + self.chance.below(80) as i64 * 1_000),
+                keep: (self.chance.below(2) == 0).then(|| self.chance.below(40) as u64),
+            }
+        };
+        let ours = self.log.remove(removal.clone()).await.unwrap();
+        assert_eq!(ours, self.model.remove(removal.clone()).await.unwrap(), "{removal:?}");
+    }
+
     async fn ask(&self) {
         let read = self.question();
         assert_eq!(pages(&self.log, read.clone()).await, pages(&self.model, read.clone()).await, "{read:?}");
@@ -154,10 +171,17 @@ async fn the_log_answers_as_the_model_does() {
             for _ in 0..3 {
                 pair.ask().await;
             }
+            if pair.chance.below(25) == 0 {
+                pair.remove().await;
+            }
             if pair.chance.below(15) == 0 {
                 pair = pair.open_again();
             }
         }
+        let Pair { disk, log, .. } = pair;
+        drop(log);
+        let report = verify_disk(Arc::new(disk)).unwrap();
+        assert!(report.findings.is_empty(), "{seed}: {report:?}");
     }
 }
 
