@@ -5,7 +5,7 @@ mod archive;
 
 use crate::log::{Log, LogOptions, Recovered, export};
 use crate::state::Sqlite;
-use crate::{State, Store};
+use crate::{Encrypted, State, Store};
 use archive::{Reading, Writing};
 use base::{Clock, Fault, Kind};
 use std::fs::File;
@@ -45,6 +45,11 @@ impl Embedded {
     /// The messages.
     pub fn store(&self) -> Store {
         Store::of(self.log.clone())
+    }
+
+    /// The messages, with the data of those that name a subject encrypted under a key of the subject's.
+    pub fn encrypted(&self, clock: Clock) -> Arc<Encrypted> {
+        Arc::new(Encrypted::new(self.log.clone(), self.state(), clock))
     }
 
     /// The small state.

@@ -7,6 +7,7 @@
 #![expect(clippy::cast_possible_wrap, reason = "positions, lengths and counts stay far below 2^63")]
 
 mod embedded;
+mod encrypted;
 mod engine;
 pub mod json;
 mod log;
@@ -19,6 +20,7 @@ mod store;
 mod wakes;
 
 pub use embedded::{Backup, Embedded, LOG_FOLDER, STATE_FOLDER, restore};
+pub use encrypted::{Encrypted, is_erased};
 pub use engine::{Answer, Engine};
 pub use json::Json;
 pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};

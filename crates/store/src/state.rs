@@ -225,6 +225,9 @@ pub trait StateEngine: Send + Sync + 'static {
     /// When the next timer of a space can be taken, in microseconds since the epoch.
     fn next_due(&self, space: String) -> Answer<'_, Option<i64>>;
 
+    /// Makes sure that nothing of what was deleted can be read from the state's files any more.
+    fn scrub(&self) -> Answer<'_, ()>;
+
     /// Changes whenever a timer was set.
     fn timers_set(&self) -> watch::Receiver<u64>;
 }
@@ -316,6 +319,12 @@ impl State {
     /// When the next timer of a space can be taken, in microseconds since the epoch.
     pub async fn next_due(&self, space: &str) -> Result<Option<i64>, Fault> {
         self.0.next_due(space.to_owned()).await
+    }
+
+    /// Makes sure that nothing of what was deleted can be read from the state's files any more; backups are not
+    /// touched.
+    pub async fn scrub(&self) -> Result<(), Fault> {
+        self.0.scrub().await
     }
 
     /// Changes whenever a timer was set: who waits for [`State::next_due`] looks again.
