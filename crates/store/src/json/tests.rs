@@ -143,6 +143,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn canonical_text_means_the_same_and_is_its_own_canonical_text(value in any_json()) {
         let json = Json::parse(&serde_json::to_string_pretty(&value).unwrap()).unwrap();

@@ -141,7 +141,10 @@ fn in_part(part: &Part, removal: &Removal, bound: i64) -> io::Result<Vec<i64>> {
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             places.clear();
             part.places(*first, (last - first + 1) as usize, &mut places)?;
-            let stands = |position: &&i64| places[(**position - first) as usize] & REMOVED == 0;
+            let stands = |position: &&i64| {
+                let place = places.get((**position - first) as usize);
+                place.is_some_and(|place| place & REMOVED == 0)
+            };
             found.extend(entries.iter().filter(stands).copied());
         }
     }

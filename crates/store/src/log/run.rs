@@ -219,7 +219,7 @@ impl Run {
     fn items(&self, section: usize, skip: u64, count: usize) -> io::Result<Vec<u8>> {
         let of = self.sections[section];
         let bytes = item_bytes(section);
-        if skip + count as u64 > of.count {
+        if skip.saturating_add(count as u64) > of.count {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an index is damaged: {REMEDY}")));
         }
         let mut items = vec![0; count * bytes];
