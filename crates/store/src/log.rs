@@ -6,6 +6,7 @@ mod disk;
 mod dump;
 pub(crate) mod export;
 mod fetch;
+mod files;
 mod filter;
 mod group;
 mod index;

@@ -3,6 +3,7 @@
 
 use super::text::write_string;
 use super::{DEPTH_MAX, JSON_BYTES_MAX, JsonError, JsonErrorKind, number};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -47,12 +48,12 @@ struct Token {
 }
 
 /// A member of an object: its key, and where its text stands in what was written.
-struct Member {
-    key: String,
+struct Member<'a> {
+    key: Cow<'a, str>,
     place: Range<usize>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn value(&mut self, token: Token, depth: usize, expected: &str) -> Result<(), JsonError> {
         match token.kind {
             TokenKind::Sign(b'{' | b'[') if depth == 0 => {
@@ -108,7 +109,7 @@ impl Parser<'_> {
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
         let start = self.out.len();
         self.out.push('{');
-        let mut members: Vec<Member> = Vec::new();
+        let mut members: Vec<Member<'a>> = Vec::new();
         let mut in_order = true;
         let mut token = self.token()?;
         if token.kind != TokenKind::Sign(b'}') {
@@ -118,10 +119,17 @@ impl Parser<'_> {
                     return Err(self.unexpected(&token, expected));
                 }
                 let begin = self.out.len();
-                let key = token
-                    .unescaped
-                    .unwrap_or_else(|| self.text[token.place.start + 1..token.place.end - 1].to_owned());
-                write_string(&key, &mut self.out);
+                let key: Cow<'a, str> = match token.unescaped {
+                    Some(key) => {
+                        write_string(&key, &mut self.out);
+                        key.into()
+                    }
+                    None => {
+                        let quoted = &self.text[token.place];
+                        self.out.push_str(quoted);
+                        quoted[1..quoted.len() - 1].into()
+                    }
+                };
                 let colon = self.token()?;
                 if colon.kind != TokenKind::Sign(b':') {
                     return Err(self.unexpected(&colon, "Expected \":\", but found"));
@@ -149,7 +157,7 @@ impl Parser<'_> {
     }
 
     /// Writes the members of an object anew: sorted, of a key given twice the last.
-    fn put_in_order(&mut self, start: usize, mut members: Vec<Member>) {
+    fn put_in_order(&mut self, start: usize, mut members: Vec<Member<'a>>) {
         // Stable, so that the last of equal keys stays the last.
         members.sort_by(|one, other| key_order(&one.key, &other.key));
         let written = self.out.split_off(start);

@@ -5,7 +5,7 @@ use super::disk::{Disk, LOCK, is_unfinished, read_full};
 use super::fetch::io_fault;
 use super::group::Next;
 use super::index::{Part, REMOVED};
-use super::run::{self, FilterBudget, Run};
+use super::run::{self, Run, Runs};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
 use super::tail::{Entry, Tail};
@@ -33,8 +33,8 @@ pub(crate) fn open(
         begin(&*disk).map_err(|error| Fault::new(Kind::Io, "cannot begin a store").because(error))?;
         files.segments.push(1);
     }
-    let budget = Arc::new(FilterBudget::new(options.filter_bytes));
-    let (parts, used) = sealed_parts(&*disk, &files, &budget, &mut recovered)?;
+    let runs = Arc::new(Runs::new(disk.clone(), options.filter_bytes));
+    let (parts, used) = sealed_parts(&*disk, &files, &runs, &mut recovered)?;
     // What no part uses is left from a change that was broken off.
     for (first, end) in files.runs.iter().filter(|run| !used.contains(run)) {
         disk.remove(&run::file_name(*first, *end)).map_err(io_fault)?;
@@ -53,7 +53,7 @@ pub(crate) fn open(
     recovered.messages = head;
     let mut map = Map { parts, segments: files.segments.clone(), pinned: None };
     map.parts.push(Part::Tail(tail.clone()));
-    let shared = Arc::new(Shared::new(disk, map, head, budget));
+    let shared = Arc::new(Shared::new(disk, map, head, runs));
     let time = match end.time {
         0 => shared.fetch_one(&shared.map(), head, |record| record.time)?.unwrap_or(0),
         time => time,
@@ -154,7 +154,7 @@ fn begin(disk: &dyn Disk) -> io::Result<()> {
 fn sealed_parts(
     disk: &dyn Disk,
     files: &Files,
-    budget: &Arc<FilterBudget>,
+    runs: &Arc<Runs>,
     recovered: &mut Recovered,
 ) -> Result<(Vec<Part>, Vec<(i64, i64)>), Fault> {
     let (mut parts, mut used) = (Vec::new(), Vec::new());
@@ -165,7 +165,7 @@ fn sealed_parts(
         let ends = &files.segments[at + 1..];
         let run = files.runs.iter().rev().find(|run| run.0 == first && ends.binary_search(&run.1).is_ok());
         if let Some(range) = run
-            && let Ok(run) = Run::open(disk, *range, budget)
+            && let Ok(run) = Run::open(runs, *range)
         {
             parts.push(Part::Run(Arc::new(run)));
             used.push(*range);
@@ -183,7 +183,7 @@ fn sealed_parts(
         });
         made?;
         let range = (first, ends[0]);
-        parts.push(Part::Run(Arc::new(Run::open(disk, range, budget)?)));
+        parts.push(Part::Run(Arc::new(Run::open(runs, range)?)));
         used.push(range);
         recovered.indexes_made += 1;
         at += 1;

@@ -107,7 +107,8 @@ impl Shared {
         let filtered = read.kind.is_some() || read.member.is_some() || read.correlation.is_some();
         let of_stream = matches!(read.scope, Scope::Stream(_));
         let mut bytes = 0;
-        for mut hits in self.hits(map, read, bound).map_err(io_fault)? {
+        for part in parts_of(map, read, bound).map_err(io_fault)? {
+            let Some(mut hits) = hits(part, read, bound).map_err(io_fault)? else { continue };
             while !hits.is_empty() {
                 let wanted = limit - page.messages.len();
                 let wanted = if filtered { wanted.max(LOOK_AT) } else { wanted };
@@ -132,49 +133,6 @@ impl Shared {
             page.next = if forward { read.from.max(bound + 1) } else { read.from.min(0) };
         }
         Ok(page)
-    }
-
-    /// What a question is about, part for part in the direction asked for.
-    fn hits<'a>(&self, map: &'a Map, read: &Read, bound: i64) -> io::Result<Vec<Hits<'a>>> {
-        let forward = read.direction == Direction::Forward;
-        let mut all = Vec::new();
-        // From the newest to the oldest, so that a stream is not looked for beyond the position asked for.
-        for part in map.parts.iter().rev().filter(|part| part.first() <= bound) {
-            let of_stream = matches!(read.scope, Scope::Stream(_));
-            let past = part.end() <= read.from;
-            if forward && !of_stream && past {
-                break;
-            }
-            let Some(source) = source(part, read)? else { continue };
-            // Entries that are visible, and of those the ones on the asked side of `from`.
-            let (mut low, mut high) = (0, entries_before(part, &source, bound + 1)?);
-            if let (Scope::Stream(_), Source::Of(list) | Source::OfBoth(list, _)) = (&read.scope, &source) {
-                // The first list is the stream's.
-                let from = read.from.saturating_sub(list.first_position);
-                let split = |entries: i64| usize::try_from(entries.max(0)).unwrap_or(usize::MAX).min(high);
-                if forward {
-                    low = split(from);
-                } else {
-                    high = split(from.saturating_add(1));
-                }
-                let enough = forward && list.first_position <= read.from;
-                all.push(Hits { part, source, low, high });
-                if enough {
-                    break;
-                }
-                continue;
-            }
-            if forward {
-                low = entries_before(part, &source, read.from)?.min(high);
-            } else {
-                high = entries_before(part, &source, read.from.saturating_add(1))?.min(high);
-            }
-            all.push(Hits { part, source, low, high });
-        }
-        if forward {
-            all.reverse();
-        }
-        Ok(all)
     }
 
     /// The global position of the last message that was sequenced at a time or before it.
@@ -278,6 +236,53 @@ impl Shared {
         }
         Ok(found.into_iter().map(|(category, messages)| CategoryInfo { category, messages }).collect())
     }
+}
+
+/// The parts that may have what a question is about, in the direction asked for.
+fn parts_of<'a>(map: &'a Map, read: &Read, bound: i64) -> io::Result<Vec<&'a Part>> {
+    let of_stream = matches!(read.scope, Scope::Stream(_));
+    let visible = map.parts.iter().rev().filter(|part| part.first() <= bound);
+    if read.direction == Direction::Backward {
+        return Ok(visible.filter(|part| of_stream || part.first() <= read.from).collect());
+    }
+    let mut parts = Vec::new();
+    for part in visible {
+        if !of_stream && part.end() <= read.from {
+            break;
+        }
+        parts.push(part);
+        // From the newest to the oldest, so that a stream is not looked for behind the position asked for.
+        if let Scope::Stream(stream) = &read.scope
+            && read.from > 0
+            && part.list(Table::Streams, stream)?.is_some_and(|list| list.first_position <= read.from)
+        {
+            break;
+        }
+    }
+    parts.reverse();
+    Ok(parts)
+}
+
+/// What a question is about in one part.
+fn hits<'a>(part: &'a Part, read: &Read, bound: i64) -> io::Result<Option<Hits<'a>>> {
+    let forward = read.direction == Direction::Forward;
+    let Some(source) = source(part, read)? else { return Ok(None) };
+    // Of the entries that are visible those on the asked side of `from`.
+    let (mut low, mut high) = (0, entries_before(part, &source, bound.saturating_add(1))?);
+    let before = |position: i64| match (&read.scope, &source) {
+        // The first list is the stream's.
+        (Scope::Stream(_), Source::Of(list) | Source::OfBoth(list, _)) => {
+            let entries = position.saturating_sub(list.first_position).max(0);
+            Ok(usize::try_from(entries).unwrap_or(usize::MAX))
+        }
+        _ => entries_before(part, &source, position),
+    };
+    if forward {
+        low = before(read.from)?.min(high);
+    } else {
+        high = before(read.from.saturating_add(1))?.min(high);
+    }
+    Ok(Some(Hits { part, source, low, high }))
 }
 
 /// The messages of a part that a question is about; `None` where there are none.

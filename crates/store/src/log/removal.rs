@@ -92,7 +92,7 @@ impl Shared {
         let tail = without(&old, positions, &*file)?;
         file.sync().map_err(failed)?;
         run::write_as(disk, &tail, &new_index_name).map_err(failed)?;
-        let run = Arc::new(Run::open_as(disk, range, &self.budget, &new_index_name)?);
+        let run = Arc::new(Run::open_as(&self.runs, range, &new_index_name)?);
         self.change_map(|map| map.pinned = Some((first, old.file.clone())));
         // An index never stands beside a segment that it is not of, whenever the machine stops: one that is
         // missing is made anew.

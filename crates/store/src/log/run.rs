@@ -3,7 +3,8 @@
 
 mod write;
 
-use super::disk::{Disk, DiskFile, read_exact};
+use super::disk::{Disk, DiskFile, read_exact, unfinished};
+use super::files::OpenFiles;
 use super::filter::{self, Filter};
 use super::index::{List, Named, Names, TABLES, Table, hash_of_id, hash_of_name};
 use super::record::{i64_at, u32_at};
@@ -12,7 +13,7 @@ use crate::Uuid;
 use base::{Fault, Kind};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) use write::{write, write_as};
 
 const MAGIC: &[u8; 8] = b"tombidx\0";
@@ -68,46 +69,57 @@ fn item_bytes(section: usize) -> usize {
     }
 }
 
-/// Memory that the filters of all runs may take together. Those that do not fit are looked at in their files.
-#[derive(Debug)]
-pub(crate) struct FilterBudget {
-    bytes_max: usize,
-    bytes: AtomicUsize,
+/// Runs that are kept open.
+pub(crate) const OPEN_MAX: usize = 128;
+
+/// What all runs share: where they are, which are open, and how much memory their filters take. Filters that do
+/// not fit are looked at in their files.
+pub(crate) struct Runs {
+    disk: Arc<dyn Disk>,
+    files: OpenFiles<u64>,
+    opened: AtomicU64,
+    filter_bytes_max: usize,
+    filter_bytes: AtomicUsize,
 }
 
-impl FilterBudget {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: AtomicUsize::new(0) }
+impl Runs {
+    pub(crate) fn new(disk: Arc<dyn Disk>, filter_bytes_max: usize) -> Self {
+        let files = OpenFiles::new(OPEN_MAX);
+        Self { disk, files, opened: AtomicU64::new(0), filter_bytes_max, filter_bytes: AtomicUsize::new(0) }
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let took = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            taken.checked_add(bytes).filter(|sum| *sum <= self.bytes_max)
+        let took = self.filter_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            taken.checked_add(bytes).filter(|sum| *sum <= self.filter_bytes_max)
         });
         took.is_ok()
     }
 
-    /// Bytes that are taken.
+    /// Bytes of filters in memory, and how many runs are open.
     #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.filter_bytes.load(Ordering::Relaxed), self.files.len())
     }
 }
 
 /// An index in a file.
 pub(crate) struct Run {
-    file: Arc<dyn DiskFile>,
+    runs: Arc<Runs>,
+    /// Tells it from others of the same global positions.
+    serial: u64,
+    /// The checksum of its header.
+    checksum: u32,
     first: i64,
     end: i64,
     sections: [Section; SECTIONS],
     filter: Option<Filter>,
-    budget: Arc<FilterBudget>,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         let bytes = self.filter.as_ref().map_or(0, |filter| filter.bytes().len());
-        self.budget.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.runs.filter_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.runs.files.forget(self.serial);
     }
 }
 
@@ -157,23 +169,14 @@ impl Entry {
 
 impl Run {
     /// Opens the run of these global positions.
-    pub(crate) fn open(
-        disk: &dyn Disk,
-        range: (i64, i64),
-        budget: &Arc<FilterBudget>,
-    ) -> Result<Self, Fault> {
-        Self::open_as(disk, range, budget, &file_name(range.0, range.1))
+    pub(crate) fn open(runs: &Arc<Runs>, range: (i64, i64)) -> Result<Self, Fault> {
+        Self::open_as(runs, range, &file_name(range.0, range.1))
     }
 
     /// Opens a run that stands under another name.
-    pub(crate) fn open_as(
-        disk: &dyn Disk,
-        range: (i64, i64),
-        budget: &Arc<FilterBudget>,
-        name: &str,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn open_as(runs: &Arc<Runs>, range: (i64, i64), name: &str) -> Result<Self, Fault> {
         let fault = |error: io::Error| Fault::new(Kind::Io, format!("cannot read `{name}`")).because(error);
-        let file = disk.open(name).map_err(fault)?;
+        let file = runs.disk.open(name).map_err(fault)?;
         let mut header = [0; HEADER_BYTES];
         read_exact(&*file, &mut header, 0).map_err(fault)?;
         let checksum = u32_at(&header, 12);
@@ -194,17 +197,40 @@ impl Run {
                 checksum: u32_at(&header, at + 16),
             };
         }
-        let mut run =
-            Self { file, first: range.0, end: range.1, sections, filter: None, budget: budget.clone() };
+        let serial = runs.opened.fetch_add(1, Ordering::Relaxed);
+        let (first, end) = range;
+        let mut run = Self { runs: runs.clone(), serial, checksum, first, end, sections, filter: None };
         let bytes = sections[FILTER].count as usize * filter::BLOCK_BYTES;
-        if run.budget.take(bytes) {
+        if runs.take(bytes) {
             let mut blocks = vec![0; bytes];
-            // Kept even when it can't be read, so that dropping gives the budget back.
-            let read = read_exact(&*run.file, &mut blocks, sections[FILTER].offset);
+            // Kept even when it can't be read, so that dropping gives the memory back.
+            let read = read_exact(&*file, &mut blocks, sections[FILTER].offset);
             run.filter = Some(Filter::from_bytes(&blocks));
             read.map_err(fault)?;
         }
+        runs.files.replace(serial, file);
         Ok(run)
+    }
+
+    /// Its file, opened anew where it was closed meanwhile. A run that is not yet under its name is found under
+    /// the one it has until then; one that was replaced is not found any more.
+    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.runs.files.get(self.serial, || {
+            let name = file_name(self.first, self.end);
+            for name in [&name, &unfinished(&name)] {
+                let mut head = [0; 16];
+                if let Ok(file) = self.runs.disk.open(name)
+                    && read_exact(&*file, &mut head, 0).is_ok()
+                    && u32_at(&head, 12) == self.checksum
+                {
+                    return Ok(file);
+                }
+            }
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("the index `{name}` was replaced or removed"),
+            ))
+        })
     }
 
     pub(crate) fn first(&self) -> i64 {
@@ -223,7 +249,7 @@ impl Run {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an index is damaged: {REMEDY}")));
         }
         let mut items = vec![0; count * bytes];
-        read_exact(&*self.file, &mut items, of.offset + skip * bytes as u64)?;
+        read_exact(&*self.file()?, &mut items, of.offset + skip * bytes as u64)?;
         Ok(items)
     }
 
@@ -238,7 +264,7 @@ impl Run {
             Some(filter) => Ok(filter.may_have(hash)),
             None => filter::may_have(hash, self.sections[FILTER].count, |block, bytes| {
                 let at = self.sections[FILTER].offset + block * filter::BLOCK_BYTES as u64;
-                read_exact(&*self.file, bytes, at)
+                read_exact(&*self.file()?, bytes, at)
             }),
         }
     }
@@ -392,7 +418,7 @@ impl Run {
             let (mut checksum, mut at) = (0, 0);
             while at < bytes {
                 let mut chunk = vec![0; (bytes - at).min(AT_ONCE) as usize];
-                read_exact(&*self.file, &mut chunk, section.offset + at)?;
+                read_exact(&*self.file()?, &mut chunk, section.offset + at)?;
                 checksum = crc32c::crc32c_append(checksum, &chunk);
                 at += chunk.len() as u64;
             }

@@ -2,12 +2,12 @@
 //! and the open files.
 
 use super::disk::{Disk, DiskFile};
+use super::files::OpenFiles;
 use super::index::Part;
-use super::run::FilterBudget;
+use super::run::Runs;
 use super::segment;
 use crate::Wakes;
 use base::Fault;
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -44,27 +44,21 @@ pub(crate) struct Shared {
     /// The global position of the last message that is visible.
     head: AtomicI64,
     map: RwLock<Arc<Map>>,
-    files: Mutex<Files>,
-    pub(crate) budget: Arc<FilterBudget>,
+    files: OpenFiles<i64>,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) wakes: Wakes,
     /// Held by who replaces files or copies all of them.
     pub(crate) maintenance: Mutex<()>,
 }
 
-#[derive(Default)]
-struct Files {
-    open: HashMap<i64, (Arc<dyn DiskFile>, u64)>,
-    uses: u64,
-}
-
 impl Shared {
-    pub(crate) fn new(disk: Arc<dyn Disk>, map: Map, head: i64, budget: Arc<FilterBudget>) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, map: Map, head: i64, runs: Arc<Runs>) -> Self {
         Self {
             disk,
             head: AtomicI64::new(head),
             map: RwLock::new(Arc::new(map)),
-            files: Mutex::default(),
-            budget,
+            files: OpenFiles::new(FILES_MAX),
+            runs,
             wakes: Wakes::new(),
             maintenance: Mutex::new(()),
         }
@@ -108,33 +102,17 @@ impl Shared {
         if let Some((_, file)) = map.pinned.as_ref().filter(|(pinned, _)| *pinned == first) {
             return Ok(file.clone());
         }
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.uses += 1;
-        let now = files.uses;
-        if let Some((file, used)) = files.open.get_mut(&first) {
-            *used = now;
-            return Ok(file.clone());
-        }
-        let file = self.disk.open(&segment::file_name(first))?;
-        if files.open.len() >= FILES_MAX {
-            let oldest = files.open.iter().min_by_key(|(_, (_, used))| *used).map(|(first, _)| *first);
-            oldest.and_then(|first| files.open.remove(&first));
-        }
-        files.open.insert(first, (file.clone(), now));
-        Ok(file)
+        self.files.get(first, || self.disk.open(&segment::file_name(first)))
     }
 
     /// Reads a segment from another file from now on.
     pub(crate) fn replace_file(&self, first: i64, file: Arc<dyn DiskFile>) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.uses += 1;
-        let now = files.uses;
-        files.open.insert(first, (file, now));
+        self.files.replace(first, file);
     }
 
     /// How many segments are open for reading.
     #[cfg(test)]
     pub(crate) fn open_files(&self) -> usize {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).open.len()
+        self.files.len()
     }
 }

@@ -6,7 +6,7 @@ use super::fetch::io_fault;
 use super::index::{Part, REMOVED, TABLES, Table};
 use super::open::{self, Files};
 use super::record::{ALIGN, Record};
-use super::run::{self, FilterBudget, REMEDY, Run};
+use super::run::{self, REMEDY, Run, Runs};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
 use super::tail::{Entry, Tail};
@@ -58,9 +58,10 @@ pub fn verify(path: &Path) -> Result<Report, Fault> {
 pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
     let files = open::files(&*disk)?;
     let mut report = Report::default();
-    let parts = runs(&*disk, &files, &mut report);
+    let runs = Arc::new(Runs::new(disk.clone(), 0));
+    let parts = open_runs(&runs, &files, &mut report);
     let map = Map { parts, segments: files.segments.clone(), pinned: None };
-    let shared = Shared::new(disk.clone(), map, i64::MAX, Arc::new(FilterBudget::new(0)));
+    let shared = Shared::new(disk.clone(), map, i64::MAX, runs);
     let mut looked = Looked { next: 1, time: i64::MIN };
     for (nth, first) in files.segments.iter().enumerate() {
         let last = nth + 1 == files.segments.len();
@@ -89,14 +90,13 @@ pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
 }
 
 /// The runs that are there, without making any.
-fn runs(disk: &dyn Disk, files: &Files, report: &mut Report) -> Vec<Part> {
-    let budget = Arc::new(FilterBudget::new(0));
+fn open_runs(runs: &Arc<Runs>, files: &Files, report: &mut Report) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut next = 1;
     for range in open::longest(&files.runs) {
         report.indexes += 1;
         let name = run::file_name(range.0, range.1);
-        let opened = Run::open(disk, range, &budget);
+        let opened = Run::open(runs, range);
         let checked = opened.and_then(|run| Ok((run.check().map_err(io_fault)?, run)));
         match checked {
             Ok((None, run)) if range.0 >= next => {

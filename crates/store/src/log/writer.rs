@@ -313,7 +313,7 @@ pub(crate) fn seal(shared: &Shared, tail: &RwLock<Tail>) -> Result<(), Fault> {
         let fault = Fault::new(Kind::Io, "cannot write an index file").because(error);
         fault.blame(Blame::Neighbour).retry(Retry::Safe).hint("make room on the disk")
     })?;
-    let run = Arc::new(Run::open(&*shared.disk, range, &shared.budget)?);
+    let run = Arc::new(Run::open(&shared.runs, range)?);
     drop(tail);
     shared.change_map(|map: &mut Map| {
         for part in &mut map.parts {

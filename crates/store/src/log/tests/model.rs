@@ -228,5 +228,7 @@ async fn memory_does_not_grow_with_the_log() {
     let in_memory = map.parts.iter().filter(|part| matches!(part, crate::log::index::Part::Tail(_)));
     assert!(in_memory.count() <= 2);
     assert!(log.shared.open_files() <= crate::log::shared::FILES_MAX);
-    assert!(log.shared.budget.bytes() <= 4 << 10);
+    let (filter_bytes, open_runs) = log.shared.runs.held();
+    assert!(filter_bytes <= 4 << 10 && open_runs <= crate::log::run::OPEN_MAX);
+    assert!(map.parts.len() > crate::log::run::OPEN_MAX);
 }
