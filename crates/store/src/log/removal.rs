@@ -25,11 +25,13 @@ impl Log {
     /// Removes messages, whose number it answers. They are gone from the disk when it answers; after a failure
     /// those of the older segments may be.
     pub(crate) async fn remove_messages(&self, removal: Removal) -> Result<u64, Fault> {
-        let (answer, sealed) = oneshot::channel();
         let gone = || Fault::new(Kind::Bug, "the writer of the store has ended");
         let Some(commands) = &self.commands else { return Err(gone()) };
+        let removal = Arc::new(removal);
+        let asked = removal.clone();
         // The last segment is being written, and can't be replaced.
-        if self.shared.map().parts.last().is_some_and(|tail| tail.first() < tail.end()) {
+        if self.aside(move |shared| shared.is_in_memory(&asked)).await? {
+            let (answer, sealed) = oneshot::channel();
             commands.send(Command::Seal(answer)).await.map_err(|_| gone())?;
             sealed.await.unwrap_or_else(|_| Err(gone()))?;
         }
@@ -52,6 +54,18 @@ impl Shared {
             }
         }
         Ok(removed)
+    }
+
+    /// Whether any of the messages to be removed is in a part that is not sealed yet.
+    fn is_in_memory(&self, removal: &Removal) -> Result<bool, Fault> {
+        let map = self.map();
+        let bound = self.bound(&map, removal)?;
+        for part in map.parts.iter().filter(|part| matches!(part, Part::Tail(_))) {
+            if !in_part(part, removal, bound).map_err(io_fault)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The global position before which messages of a category are removed.

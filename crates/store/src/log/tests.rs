@@ -137,6 +137,11 @@ async fn a_deleted_stream_leaves_its_positions_and_a_tombstone_and_nothing_on_th
     assert_eq!(left.iter().map(|m| (m.position, m.kind.as_str())).collect::<Vec<_>>(), [(50, "Deleted")]);
     assert_eq!(store.version("a-0").await.unwrap(), 50);
     assert_eq!(store.by_id(Uuid::from_u128(0)).await.unwrap(), None);
+    // Asked again there is nothing to do, and no segment is sealed for it.
+    let segments = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = segments();
+    let again = crate::Removal::Stream { stream: "a-0".into(), before: 50 };
+    assert_eq!((store.remove(again).await.unwrap(), segments()), (0, before));
     assert_eq!(store.read(Read::stream("a-1")).await.unwrap().messages.len(), 50);
     drop(store);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
