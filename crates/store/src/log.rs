@@ -19,6 +19,7 @@ mod segment;
 mod shared;
 mod tail;
 mod verify;
+mod wide;
 mod writer;
 
 use crate::{
@@ -58,6 +59,8 @@ pub struct LogOptions {
     pub segment_messages: usize,
     /// Memory for filters that tell quickly which index files need not be looked at. Default: 24 MiB.
     pub filter_bytes: usize,
+    /// Index files that share a filter in a file once there are so many, instead of one each in memory. Default: 32.
+    pub runs_in_filter: usize,
     /// Whether segments are prepared and sealed on threads of their own, beside the writer. Default: yes.
     pub background: bool,
 }
@@ -68,6 +71,7 @@ impl Default for LogOptions {
             segment_bytes: 32 << 20,
             segment_messages: 128 << 10,
             filter_bytes: 24 << 20,
+            runs_in_filter: 32,
             background: true,
         }
     }

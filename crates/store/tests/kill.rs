@@ -13,8 +13,13 @@ use store::{Append, Json, Log, LogOptions, NewMessage, Read, Store, Uuid, verify
 
 const CHILD: &str = "STORE_KILL_CHILD";
 /// Small, so that a run of some milliseconds fills several segments.
-const OPTIONS: LogOptions =
-    LogOptions { segment_bytes: 64 << 10, segment_messages: 300, filter_bytes: 1 << 20, background: true };
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes: 64 << 10,
+    segment_messages: 300,
+    filter_bytes: 1 << 20,
+    runs_in_filter: 4,
+    background: true,
+};
 /// Kills before the store begins anew.
 const KILLS_IN_A_STORE: u64 = 12;
 

@@ -9,6 +9,7 @@ use super::run::{self, Run, Runs};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
 use super::tail::{Entry, Tail};
+use super::wide::{self, WideFilter};
 use super::writer::{Active, SPARE, Writer};
 use super::{LogOptions, Recovered};
 use crate::{Json, names};
@@ -34,11 +35,8 @@ pub(crate) fn open(
         files.segments.push(1);
     }
     let runs = Arc::new(Runs::new(disk.clone(), options.filter_bytes));
-    let (parts, used) = sealed_parts(&*disk, &files, &runs, &mut recovered)?;
-    // What no part uses is left from a change that was broken off.
-    for (first, end) in files.runs.iter().filter(|run| !used.contains(run)) {
-        disk.remove(&run::file_name(*first, *end)).map_err(io_fault)?;
-    }
+    let filters = wide_filters(&*disk, &files, &runs).map_err(io_fault)?;
+    let parts = sealed_parts(&*disk, &files, &filters, &runs, &mut recovered)?;
     let Some(last) = files.segments.last() else {
         return Err(Fault::new(Kind::Bug, "a log without segments"));
     };
@@ -51,7 +49,7 @@ pub(crate) fn open(
     let tail = Arc::new(RwLock::new(index(&segment, end.offset)?));
     let head = end.next - 1;
     recovered.messages = head;
-    let mut map = Map { parts, segments: files.segments.clone(), pinned: None };
+    let mut map = Map { parts, segments: files.segments.clone(), filters, pinned: None };
     map.parts.push(Part::Tail(tail.clone()));
     let shared = Arc::new(Shared::new(disk, map, head, runs));
     let time = match end.time {
@@ -70,6 +68,7 @@ pub(crate) fn open(
         sealing: None,
         unsealed: None,
         spare: None,
+        widening: None,
     };
     Ok((writer, recovered))
 }
@@ -81,6 +80,8 @@ pub(crate) struct Files {
     pub(crate) segments: Vec<i64>,
     /// The global positions of the runs.
     pub(crate) runs: Vec<(i64, i64)>,
+    /// The global positions of the filters over runs.
+    pub(crate) filters: Vec<(i64, i64)>,
 }
 
 /// Looks which files there are, and whether they are a log's that this program can read.
@@ -90,6 +91,8 @@ pub(crate) fn files(disk: &dyn Disk) -> Result<Files, Fault> {
     segments.sort_unstable();
     let mut runs: Vec<_> = names.iter().filter_map(|name| run::range_of_name(name)).collect();
     runs.sort_unstable();
+    let mut filters: Vec<_> = names.iter().filter_map(|name| wide::range_of_name(name)).collect();
+    filters.sort_unstable();
     if names.iter().any(|name| name == FORMAT) {
         let file = disk.open(FORMAT).map_err(io_fault)?;
         let mut text = [0; 64];
@@ -105,22 +108,9 @@ pub(crate) fn files(disk: &dyn Disk) -> Result<Files, Fault> {
         return Err(Fault::new(Kind::Invalid, text).hint("give the store a directory of its own"));
     }
     match segments.first() {
-        Some(1) | None => Ok(Files { names, segments, runs }),
+        Some(1) | None => Ok(Files { names, segments, runs, filters }),
         Some(first) => Err(missing(1, *first)),
     }
-}
-
-/// Of runs that begin at the same message the longest: the others were merged into it.
-pub(crate) fn longest(runs: &[(i64, i64)]) -> Vec<(i64, i64)> {
-    let mut longest: Vec<(i64, i64)> = Vec::new();
-    for run in runs {
-        match longest.last_mut() {
-            // They are sorted, so that the longest comes last.
-            Some(last) if last.0 == run.0 => *last = *run,
-            _ => longest.push(*run),
-        }
-    }
-    longest
 }
 
 fn missing(first: i64, end: i64) -> Fault {
@@ -149,46 +139,57 @@ fn begin(disk: &dyn Disk) -> io::Result<()> {
     disk.sync()
 }
 
+/// The filters over runs, up to where one is missing; it and those behind it will be made again.
+fn wide_filters(disk: &dyn Disk, files: &Files, runs: &Arc<Runs>) -> io::Result<Vec<Arc<WideFilter>>> {
+    let (mut filters, mut next) = (Vec::new(), 1);
+    for range in &files.filters {
+        let fits = range.0 == next && files.segments.binary_search(&range.1).is_ok();
+        match WideFilter::open(runs, *range) {
+            Ok(filter) if fits => {
+                next = range.1;
+                filters.push(Arc::new(filter));
+            }
+            _ => disk.remove(&wide::file_name(range.0, range.1))?,
+        }
+    }
+    Ok(filters)
+}
+
 /// The runs of all segments but the last; one that is missing or damaged is made anew.
-#[expect(clippy::type_complexity, reason = "the parts, and the files they are of")]
 fn sealed_parts(
     disk: &dyn Disk,
     files: &Files,
+    filters: &[Arc<WideFilter>],
     runs: &Arc<Runs>,
     recovered: &mut Recovered,
-) -> Result<(Vec<Part>, Vec<(i64, i64)>), Fault> {
+) -> Result<Vec<Part>, Fault> {
     let (mut parts, mut used) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    while at + 1 < files.segments.len() {
-        let first = files.segments[at];
-        // The longest, if several begin here: the others were merged into it.
-        let ends = &files.segments[at + 1..];
-        let run = files.runs.iter().rev().find(|run| run.0 == first && ends.binary_search(&run.1).is_ok());
-        if let Some(range) = run
-            && let Ok(run) = Run::open(runs, *range)
-        {
+    let filtered = filters.last().map_or(1, |filter| filter.end());
+    for range in files.segments.windows(2).map(|pair| (pair[0], pair[1])) {
+        used.push(range);
+        let there =
+            files.runs.binary_search(&range).is_ok().then(|| Run::open(runs, range, range.1 > filtered));
+        if let Some(Ok(run)) = there {
             parts.push(Part::Run(Arc::new(run)));
-            used.push(*range);
-            at += 1 + ends.binary_search(&range.1).unwrap_or_default();
             continue;
         }
-        let segment = Segment::open(disk, first)?;
+        let segment = Segment::open(disk, range.0)?;
         let end = segment.end(false)?;
-        if end.next != ends[0] {
-            return Err(missing(end.next, ends[0]));
+        if end.next != range.1 {
+            return Err(missing(end.next, range.1));
         }
-        let tail = index(&segment, end.offset)?;
-        let made = run::write(disk, &tail).map_err(|error| {
+        let made = run::write(disk, &index(&segment, end.offset)?);
+        made.map_err(|error| {
             Fault::new(Kind::Io, "cannot write an index file").because(error).hint("make room on the disk")
-        });
-        made?;
-        let range = (first, ends[0]);
-        parts.push(Part::Run(Arc::new(Run::open(runs, range)?)));
-        used.push(range);
+        })?;
+        parts.push(Part::Run(Arc::new(Run::open(runs, range, range.1 > filtered)?)));
         recovered.indexes_made += 1;
-        at += 1;
     }
-    Ok((parts, used))
+    // What is of no segment is left from a change that was broken off.
+    for range in files.runs.iter().filter(|run| used.binary_search(run).is_err()) {
+        disk.remove(&run::file_name(range.0, range.1)).map_err(io_fault)?;
+    }
+    Ok(parts)
 }
 
 /// The index of a segment up to an offset.

@@ -1,7 +1,7 @@
 //! Answers questions from the index and the segments.
 
 use super::fetch::io_fault;
-use super::index::{List, Names, Part, Table};
+use super::index::{List, Names, Part, Table, hash_of_id, hash_of_name};
 use super::shared::{Map, Shared};
 use crate::message::bounds;
 use crate::{CategoryInfo, Direction, Message, Page, Read, Scope, StreamInfo, StreamList, Uuid};
@@ -153,7 +153,7 @@ impl Shared {
 
     /// The position of a stream's last message, -1 for none.
     pub(crate) fn version(&self, stream: &str) -> io::Result<i64> {
-        for part in self.map().parts.iter().rev() {
+        for part in self.map().parts_that_may_have(hash_of_name(stream))? {
             if let Some(list) = part.list(Table::Streams, stream)? {
                 return Ok(list.first_position + list.count as i64 - 1);
             }
@@ -169,7 +169,7 @@ impl Shared {
     fn by_id_of(&self, map: &Map, id: Uuid) -> Result<Option<Message>, Fault> {
         let head = self.head();
         let mut candidates = Vec::new();
-        for part in map.parts.iter().rev() {
+        for part in map.parts_that_may_have(hash_of_id(id)).map_err(io_fault)? {
             candidates.clear();
             part.candidates(id, &mut candidates).map_err(io_fault)?;
             for position in candidates.iter().filter(|position| **position <= head) {
@@ -188,7 +188,7 @@ impl Shared {
     pub(crate) fn has_id(&self, id: Uuid) -> Result<bool, Fault> {
         self.ask(|map| {
             let mut candidates = Vec::new();
-            for part in map.parts.iter().rev() {
+            for part in map.parts_that_may_have(hash_of_id(id)).map_err(io_fault)? {
                 part.candidates(id, &mut candidates).map_err(io_fault)?;
             }
             for position in candidates {
@@ -241,7 +241,11 @@ impl Shared {
 /// The parts that may have what a question is about, in the direction asked for.
 fn parts_of<'a>(map: &'a Map, read: &Read, bound: i64) -> io::Result<Vec<&'a Part>> {
     let of_stream = matches!(read.scope, Scope::Stream(_));
-    let visible = map.parts.iter().rev().filter(|part| part.first() <= bound);
+    let all = match &read.scope {
+        Scope::Stream(stream) => map.parts_that_may_have(hash_of_name(stream))?,
+        Scope::Category(_) | Scope::All => map.parts.iter().rev().collect(),
+    };
+    let visible = all.into_iter().filter(|part| part.first() <= bound);
     if read.direction == Direction::Backward {
         return Ok(visible.filter(|part| of_stream || part.first() <= read.from).collect());
     }

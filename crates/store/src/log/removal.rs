@@ -106,7 +106,9 @@ impl Shared {
         let tail = without(&old, positions, &*file)?;
         file.sync().map_err(failed)?;
         run::write_as(disk, &tail, &new_index_name).map_err(failed)?;
-        let run = Arc::new(Run::open_as(&self.runs, range, &new_index_name)?);
+        // A filter over many runs still holds for those that are left of them.
+        let in_memory = self.map().filters.last().is_none_or(|filter| filter.end() <= first);
+        let run = Arc::new(Run::open_as(&self.runs, range, in_memory, &new_index_name)?);
         self.change_map(|map| map.pinned = Some((first, old.file.clone())));
         // An index never stands beside a segment that it is not of, whenever the machine stops: one that is
         // missing is made anew.

@@ -95,6 +95,20 @@ impl Runs {
         took.is_ok()
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// Files that are kept open, by serials.
+    pub(crate) fn files(&self) -> &OpenFiles<u64> {
+        &self.files
+    }
+
+    /// A number that tells a file from all others.
+    pub(crate) fn serial(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Bytes of filters in memory, and how many runs are open.
     #[cfg(test)]
     pub(crate) fn held(&self) -> (usize, usize) {
@@ -168,13 +182,18 @@ impl Entry {
 }
 
 impl Run {
-    /// Opens the run of these global positions.
-    pub(crate) fn open(runs: &Arc<Runs>, range: (i64, i64)) -> Result<Self, Fault> {
-        Self::open_as(runs, range, &file_name(range.0, range.1))
+    /// Opens the run of these global positions, with its filter in memory if that is wanted and there is room.
+    pub(crate) fn open(runs: &Arc<Runs>, range: (i64, i64), in_memory: bool) -> Result<Self, Fault> {
+        Self::open_as(runs, range, in_memory, &file_name(range.0, range.1))
     }
 
     /// Opens a run that stands under another name.
-    pub(crate) fn open_as(runs: &Arc<Runs>, range: (i64, i64), name: &str) -> Result<Self, Fault> {
+    pub(crate) fn open_as(
+        runs: &Arc<Runs>,
+        range: (i64, i64),
+        in_memory: bool,
+        name: &str,
+    ) -> Result<Self, Fault> {
         let fault = |error: io::Error| Fault::new(Kind::Io, format!("cannot read `{name}`")).because(error);
         let file = runs.disk.open(name).map_err(fault)?;
         let mut header = [0; HEADER_BYTES];
@@ -197,11 +216,11 @@ impl Run {
                 checksum: u32_at(&header, at + 16),
             };
         }
-        let serial = runs.opened.fetch_add(1, Ordering::Relaxed);
+        let serial = runs.serial();
         let (first, end) = range;
         let mut run = Self { runs: runs.clone(), serial, checksum, first, end, sections, filter: None };
         let bytes = sections[FILTER].count as usize * filter::BLOCK_BYTES;
-        if runs.take(bytes) {
+        if in_memory && runs.take(bytes) {
             let mut blocks = vec![0; bytes];
             // Kept even when it can't be read, so that dropping gives the memory back.
             let read = read_exact(&*file, &mut blocks, sections[FILTER].offset);
@@ -210,6 +229,43 @@ impl Run {
         }
         runs.files.replace(serial, file);
         Ok(run)
+    }
+
+    /// The same run, with its filter in its file only.
+    pub(crate) fn without_filter(&self) -> Self {
+        let Self { runs, checksum, first, end, sections, .. } = self;
+        let (runs, serial) = (runs.clone(), runs.serial());
+        Self {
+            runs,
+            serial,
+            checksum: *checksum,
+            first: *first,
+            end: *end,
+            sections: *sections,
+            filter: None,
+        }
+    }
+
+    /// How many keys its filter has.
+    pub(crate) fn keys(&self) -> usize {
+        let streams = self.sections[sections_of(Table::Streams).slots].count;
+        (self.sections[IDS].count + streams) as usize
+    }
+
+    /// Visits the hashes of all ids and streams.
+    pub(crate) fn each_key(&self, visit: &mut dyn FnMut(u64)) -> io::Result<()> {
+        const AT_ONCE: u64 = 16 << 10;
+        for section in [IDS, sections_of(Table::Streams).slots] {
+            let (mut at, count) = (0, self.sections[section].count);
+            while at < count {
+                let slots = self.items(section, at, AT_ONCE.min(count - at) as usize)?;
+                for slot in slots.chunks_exact(SLOT_BYTES) {
+                    visit(i64_at(slot, 0) as u64);
+                }
+                at += AT_ONCE;
+            }
+        }
+        Ok(())
     }
 
     /// Its file, opened anew where it was closed meanwhile. A run that is not yet under its name is found under

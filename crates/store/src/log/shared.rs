@@ -6,6 +6,7 @@ use super::files::OpenFiles;
 use super::index::Part;
 use super::run::Runs;
 use super::segment;
+use super::wide::WideFilter;
 use crate::Wakes;
 use base::Fault;
 use std::io;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Segments that are kept open for reading.
-pub(crate) const FILES_MAX: usize = 128;
+pub(crate) const FILES_MAX: usize = 256;
 
 /// Which parts and segments there are, oldest first, at one moment.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Map {
     pub(crate) parts: Vec<Part>,
     /// The first global position of each segment.
     pub(crate) segments: Vec<i64>,
+    /// Filters over many of the oldest parts, in their order.
+    pub(crate) filters: Vec<Arc<WideFilter>>,
     /// A segment whose file is being replaced, as it was: the parts here belong to that one.
     pub(crate) pinned: Option<(i64, Arc<dyn DiskFile>)>,
 }
@@ -30,6 +33,23 @@ impl Map {
     pub(crate) fn segment_of(&self, global_position: i64) -> Option<i64> {
         let behind = self.segments.partition_point(|first| *first <= global_position);
         self.segments[..behind].last().copied()
+    }
+
+    /// The parts that may have an id or a stream of this hash, newest first.
+    pub(crate) fn parts_that_may_have(&self, hash: u64) -> io::Result<Vec<&Part>> {
+        let (mut parts, mut left) = (Vec::new(), self.parts.as_slice());
+        for filter in self.filters.iter().rev() {
+            let (older, newer) = left.split_at(left.partition_point(|part| part.first() < filter.end()));
+            parts.extend(newer.iter().rev());
+            let (older, of_filter) =
+                older.split_at(older.partition_point(|part| part.first() < filter.first()));
+            if filter.may_have(hash)? {
+                parts.extend(of_filter.iter().rev());
+            }
+            left = older;
+        }
+        parts.extend(left.iter().rev());
+        Ok(parts)
     }
 
     /// The part that a message lies in.

@@ -3,13 +3,14 @@
 
 use super::disk::{Directory, Disk};
 use super::fetch::io_fault;
-use super::index::{Part, REMOVED, TABLES, Table};
+use super::index::{Part, REMOVED, TABLES, Table, hash_of_id, hash_of_name};
 use super::open::{self, Files};
 use super::record::{ALIGN, Record};
 use super::run::{self, REMEDY, Run, Runs};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
 use super::tail::{Entry, Tail};
+use super::wide::{self, WideFilter};
 use crate::Json;
 use base::{Fault, Kind};
 use std::path::Path;
@@ -60,7 +61,8 @@ pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
     let mut report = Report::default();
     let runs = Arc::new(Runs::new(disk.clone(), 0));
     let parts = open_runs(&runs, &files, &mut report);
-    let map = Map { parts, segments: files.segments.clone(), pinned: None };
+    let filters = open_filters(&runs, &files, &mut report);
+    let map = Map { parts, segments: files.segments.clone(), filters, pinned: None };
     let shared = Shared::new(disk.clone(), map, i64::MAX, runs);
     let mut looked = Looked { next: 1, time: i64::MIN };
     for (nth, first) in files.segments.iter().enumerate() {
@@ -93,10 +95,10 @@ pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
 fn open_runs(runs: &Arc<Runs>, files: &Files, report: &mut Report) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut next = 1;
-    for range in open::longest(&files.runs) {
+    for range in files.runs.iter().copied() {
         report.indexes += 1;
         let name = run::file_name(range.0, range.1);
-        let opened = Run::open(runs, range);
+        let opened = Run::open(runs, range, false);
         let checked = opened.and_then(|run| Ok((run.check().map_err(io_fault)?, run)));
         match checked {
             Ok((None, run)) if range.0 >= next => {
@@ -109,6 +111,22 @@ fn open_runs(runs: &Arc<Runs>, files: &Files, report: &mut Report) -> Vec<Part> 
         }
     }
     parts
+}
+
+/// The filters over runs that are there.
+fn open_filters(runs: &Arc<Runs>, files: &Files, report: &mut Report) -> Vec<Arc<WideFilter>> {
+    let mut filters = Vec::new();
+    for range in &files.filters {
+        report.indexes += 1;
+        match WideFilter::open(runs, *range).and_then(|filter| Ok((filter.is_sound()?, filter))) {
+            Ok((true, filter)) => filters.push(Arc::new(filter)),
+            _ => {
+                let name = wide::file_name(range.0, range.1);
+                report.find(format!("`{name}` is not what was written; {REMEDY}"));
+            }
+        }
+    }
+    filters
 }
 
 struct Looked {
@@ -215,7 +233,7 @@ fn agree(shared: &Shared, tail: &Tail, end: i64, last: bool, report: &mut Report
     }
     let run = map.parts.iter().find(|part| part.first() <= tail.first() && end <= part.end());
     match run {
-        Some(run) => same(run, tail, end, &name, report),
+        Some(run) => same(run, &map.filters, tail, end, &name, report),
         None if last => Ok(()),
         None => {
             report.find(format!("`{name}` has no index file; it is made at the next opening"));
@@ -225,7 +243,14 @@ fn agree(shared: &Shared, tail: &Tail, end: i64, last: bool, report: &mut Report
 }
 
 /// Compares a run with the index that was just made of one of its segments.
-fn same(run: &Part, tail: &Tail, end: i64, name: &str, report: &mut Report) -> Result<(), Fault> {
+fn same(
+    run: &Part,
+    filters: &[Arc<WideFilter>],
+    tail: &Tail,
+    end: i64,
+    name: &str,
+    report: &mut Report,
+) -> Result<(), Fault> {
     let mut places = Vec::new();
     run.places(tail.first(), (end - tail.first()) as usize, &mut places).map_err(io_fault)?;
     if places != tail.all_places() {
@@ -246,6 +271,17 @@ fn same(run: &Part, tail: &Tail, end: i64, name: &str, report: &mut Report) -> R
             }
             if !expected.eq(found.iter().copied()) {
                 report.find(format!("`{name}`: the index has other messages of `{key}`; {REMEDY}"));
+            }
+        }
+    }
+    let (ids, streams) = (tail.all_ids(), tail.all_names(Table::Streams));
+    let keys = ids.map(|(id, _)| hash_of_id(id)).chain(streams.iter().map(|(name, _)| hash_of_name(name)));
+    let over = filters.iter().find(|filter| filter.first() <= tail.first() && end <= filter.end());
+    if let Some(filter) = over {
+        for key in keys {
+            if !filter.may_have(key).map_err(io_fault)? {
+                report.find(format!("`{name}`: the filter over the indexes denies what is there; {REMEDY}"));
+                break;
             }
         }
     }

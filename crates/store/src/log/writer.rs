@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     pub(crate) unsealed: Option<Arc<RwLock<Tail>>>,
     /// Prepares the segment to come.
     pub(crate) spare: Option<JoinHandle<io::Result<()>>>,
+    /// Makes a filter over many runs.
+    pub(crate) widening: Option<JoinHandle<Result<(), Fault>>>,
 }
 
 impl Writer {
@@ -71,6 +73,9 @@ impl Writer {
         }
         if let Some(spare) = self.spare.take() {
             drop(spare.join());
+        }
+        if let Some(widening) = self.widening.take() {
+            drop(widening.join());
         }
     }
 
@@ -264,11 +269,26 @@ impl Writer {
             let seal = move || seal(&shared, &sealed);
             // Without a thread it is done before the next part is sealed.
             self.sealing = std::thread::Builder::new().name("store-seal".into()).spawn(seal).ok();
-            Ok(())
         } else {
             // The roll itself has succeeded, and what failed here is tried again before the next.
             drop(self.finish_sealing());
-            Ok(())
+        }
+        self.widen();
+        Ok(())
+    }
+
+    /// Makes a filter over runs where there are enough. Without it all is found as well, and it is tried again
+    /// at the next roll.
+    fn widen(&mut self) {
+        if self.widening.as_ref().is_some_and(|widening| !widening.is_finished()) {
+            return;
+        }
+        let (shared, runs_in_filter) = (self.shared.clone(), self.options.runs_in_filter);
+        if !self.options.background {
+            drop(shared.widen(runs_in_filter));
+        } else if shared.runs_without_filter() >= runs_in_filter {
+            let widen = move || shared.widen(runs_in_filter);
+            self.widening = std::thread::Builder::new().name("store-filter".into()).spawn(widen).ok();
         }
     }
 
@@ -313,7 +333,7 @@ pub(crate) fn seal(shared: &Shared, tail: &RwLock<Tail>) -> Result<(), Fault> {
         let fault = Fault::new(Kind::Io, "cannot write an index file").because(error);
         fault.blame(Blame::Neighbour).retry(Retry::Safe).hint("make room on the disk")
     })?;
-    let run = Arc::new(Run::open(&shared.runs, range)?);
+    let run = Arc::new(Run::open(&shared.runs, range, true)?);
     drop(tail);
     shared.change_map(|map: &mut Map| {
         for part in &mut map.parts {

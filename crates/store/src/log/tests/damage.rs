@@ -11,8 +11,13 @@ use base::{Chance, Clock, UnixTime};
 use expect_test::expect;
 use std::sync::Arc;
 
-const OPTIONS: LogOptions =
-    LogOptions { segment_bytes: 4 << 10, segment_messages: 1000, filter_bytes: 0, background: false };
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes: 4 << 10,
+    segment_messages: 1000,
+    filter_bytes: 0,
+    runs_in_filter: 4,
+    background: false,
+};
 
 fn clock() -> Clock {
     Clock::by_hand(UnixTime::default()).0

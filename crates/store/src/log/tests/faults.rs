@@ -14,8 +14,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Small, so that a few dozen appends fill several segments.
-const OPTIONS: LogOptions =
-    LogOptions { segment_bytes: 6 << 10, segment_messages: 25, filter_bytes: 1 << 20, background: false };
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes: 6 << 10,
+    segment_messages: 25,
+    filter_bytes: 1 << 20,
+    runs_in_filter: 3,
+    background: false,
+};
 
 /// One store, driven without threads so that a seed replays it, beside its oracle.
 struct Day {

@@ -29,6 +29,7 @@ impl Pair {
             segment_bytes: 3_000 + 4_000 * chance.below(3) as u64,
             segment_messages: 5 + chance.below(60),
             filter_bytes: [0, 200, 1 << 20][chance.below(3)],
+            runs_in_filter: 2 + chance.below(3),
             background: chance.below(2) == 0,
         };
         let disk = SimDisk::new(chance.fork());
@@ -213,16 +214,21 @@ async fn a_consumer_that_follows_the_pages_sees_each_message_once() {
 #[tokio::test]
 async fn memory_does_not_grow_with_the_log() {
     let (clock, _hand) = Clock::by_hand(UnixTime::default());
-    let options =
-        LogOptions { segment_bytes: 4 << 10, segment_messages: 20, filter_bytes: 4 << 10, background: false };
+    let options = LogOptions {
+        segment_bytes: 4 << 10,
+        segment_messages: 20,
+        filter_bytes: 4 << 10,
+        runs_in_filter: 32,
+        background: false,
+    };
     let disk = SimDisk::new(Chance::seeded(1));
     let (log, _) = Log::on(Arc::new(disk), clock, options).unwrap();
-    for nth in 0..400u128 {
+    for nth in 0..600u128 {
         let messages = (0..10).map(|of| super::message(nth * 10 + of, "1")).collect();
         let append = Append { stream: format!("a-{nth}"), expected_version: Some(-1), messages };
         log.append_all(vec![append]).await.unwrap();
     }
-    assert_eq!(all_messages(&log.shared).len(), 4_000);
+    assert_eq!(all_messages(&log.shared).len(), 6_000);
     let map = log.shared.map();
     assert!(map.segments.len() > crate::log::shared::FILES_MAX);
     let in_memory = map.parts.iter().filter(|part| matches!(part, crate::log::index::Part::Tail(_)));
@@ -231,4 +237,5 @@ async fn memory_does_not_grow_with_the_log() {
     let (filter_bytes, open_runs) = log.shared.runs.held();
     assert!(filter_bytes <= 4 << 10 && open_runs <= crate::log::run::OPEN_MAX);
     assert!(map.parts.len() > crate::log::run::OPEN_MAX);
+    assert_eq!(map.filters.len(), (map.parts.len() - 1) / 32, "most runs share a filter in a file");
 }
