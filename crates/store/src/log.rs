@@ -107,6 +107,10 @@ impl Log {
     /// Opens the log in a directory, which is made if it is not there. Fails where another process holds it,
     /// and where it is damaged: then nothing is changed.
     pub fn open(path: &Path, clock: Clock, options: LogOptions) -> Result<(Self, Recovered), Fault> {
+        if path.is_dir() {
+            // Before anything is put there.
+            open::files(&Directory::look(path))?;
+        }
         Self::on(Arc::new(Directory::hold(path)?), clock, options)
     }
 

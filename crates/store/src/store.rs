@@ -30,7 +30,7 @@ impl Store {
 
     /// Appends messages to one or several streams, all or nothing, and answers when they are durable: one
     /// [`Appended`] for each [`Append`]. Each expected version is compared with what the appends before it
-    /// in the list leave behind.
+    /// in the list leave behind. Who stops waiting for the answer does not take the call back.
     pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
         message::check(&appends).map_err(AppendError::Refused)?;
         self.0.append(appends).await

@@ -7,6 +7,7 @@ mod sim;
 
 use super::*;
 use crate::{Json, NewMessage, Store, Uuid};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn message(id: u128, data: &str) -> NewMessage {
@@ -150,4 +151,62 @@ async fn a_deleted_stream_leaves_its_positions_and_a_tombstone_and_nothing_on_th
     }
     let report = verify(folder.path()).unwrap();
     assert_eq!((report.messages, report.removed, report.findings), (101, 50, vec![]));
+}
+
+#[tokio::test]
+async fn the_calls_that_wait_for_the_disk_are_bounded_in_number_and_in_bytes() {
+    let disk = sim::SimDisk::new(base::Chance::seeded(1));
+    let stuck = disk.stuck();
+    let (log, _) = Log::on(Arc::new(disk), Clock::system(), LogOptions::default()).unwrap();
+    let log = Arc::new(log);
+    for (calls, bytes) in [(WAITING_MAX * 2, 1), (100, 1 << 20)] {
+        let data = format!("\"{}\"", "x".repeat(bytes));
+        stuck.store(true, Ordering::Release);
+        let mut tasks = tokio::task::JoinSet::new();
+        for call in 0..calls {
+            let messages = vec![message((bytes * 100_000 + call) as u128, &data)];
+            let append = Append { stream: format!("a-{call}"), expected_version: None, messages };
+            let log = log.clone();
+            tasks.spawn(async move { log.append_all(vec![append]).await.unwrap() });
+        }
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        if bytes == 1 {
+            assert_eq!(log.commands.as_ref().unwrap().capacity(), 0, "the others wait before the queue");
+        } else {
+            assert!(log.room.available_permits() < 2_048, "less than two more fit");
+        }
+        stuck.store(false, Ordering::Release);
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+    }
+    testkit::eventually("all room is given back", || log.room.available_permits() == ROOM_PIECES as usize)
+        .await;
+}
+
+#[tokio::test]
+async fn a_page_keeps_within_its_bounds_and_the_next_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path(), Clock::system(), LogOptions::default()).unwrap().0;
+    for store in [Store::new(log), Store::new(crate::Memory::new(Clock::system()))] {
+        let many = (0..10_000).map(|id| message(id, "1")).collect();
+        let large = format!("\"{}\"", "x".repeat(1 << 20));
+        let mut appends = vec![("a", many), ("a", vec![message(10_000, "1")])];
+        appends.extend((0..20).map(|id| ("b", vec![message(20_000 + id, &large)])));
+        for (stream, messages) in appends {
+            let append = Append { stream: stream.into(), expected_version: None, messages };
+            store.append(vec![append]).await.unwrap();
+        }
+        let first = store.read(Read::stream("a").limit(usize::MAX)).await.unwrap();
+        assert_eq!((first.messages.len(), first.more, first.next), (10_000, true, 10_000));
+        let rest = store.read(Read::stream("a").from(first.next)).await.unwrap();
+        assert_eq!((rest.messages.len(), rest.more), (1, false));
+        let first = store.read(Read::stream("b")).await.unwrap();
+        assert_eq!((first.messages.len(), first.more), (16, true));
+        let rest = store.read(Read::stream("b").from(first.next)).await.unwrap();
+        assert_eq!((rest.messages.len(), rest.more), (4, false));
+        assert_eq!(store.read(Read::all().limit(0)).await.unwrap(), Page { next: 1, ..Page::default() });
+    }
 }

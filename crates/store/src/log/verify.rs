@@ -53,6 +53,10 @@ pub fn verify(path: &Path) -> Result<Report, Fault> {
     if !path.is_dir() {
         return Err(Fault::new(Kind::NotFound, format!("there is no store `{}`", path.display())));
     }
+    // Before anything is put there, and be it the lock.
+    if open::files(&Directory::look(path))?.segments.is_empty() {
+        return Err(Fault::new(Kind::NotFound, format!("the directory `{}` holds no store", path.display())));
+    }
     verify_disk(Arc::new(Directory::hold(path)?))
 }
 

@@ -5,6 +5,7 @@ use crate::log::disk::{Disk, DiskFile};
 use base::Chance;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SECTOR_BYTES: usize = 512;
@@ -25,7 +26,7 @@ pub(super) enum Trouble {
 }
 
 #[derive(Clone)]
-pub(super) struct SimDisk(Arc<Mutex<World>>);
+pub(super) struct SimDisk(Arc<Mutex<World>>, Arc<AtomicBool>);
 
 struct World {
     chance: Chance,
@@ -70,17 +71,25 @@ impl NameChange {
 
 impl SimDisk {
     pub(super) fn new(chance: Chance) -> Self {
-        Self(Arc::new(Mutex::new(World {
-            chance,
-            inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            name_changes: Vec::new(),
-            steps: 0,
-            trouble: None,
-            full_until: 0,
-            stopped: false,
-        })))
+        Self(
+            Arc::new(Mutex::new(World {
+                chance,
+                inodes: Vec::new(),
+                names: BTreeMap::new(),
+                durable_names: BTreeMap::new(),
+                name_changes: Vec::new(),
+                steps: 0,
+                trouble: None,
+                full_until: 0,
+                stopped: false,
+            })),
+            Arc::default(),
+        )
+    }
+
+    /// While this is true, a sync of a file does not end.
+    pub(super) fn stuck(&self) -> Arc<AtomicBool> {
+        self.1.clone()
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -285,6 +294,9 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        while self.disk.1.load(Ordering::Acquire) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let mut world = self.disk.world();
         let trouble = world.step()?;
         let keep = match trouble {
