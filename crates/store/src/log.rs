@@ -105,7 +105,7 @@ impl std::fmt::Debug for Log {
 
 impl Log {
     /// Opens the log in a directory, which is made if it is not there. Fails where another process holds it,
-    /// and where it is damaged: then nothing is changed.
+    /// and where it is damaged: then nothing is changed. Blocks the thread while it looks at the last segment.
     pub fn open(path: &Path, clock: Clock, options: LogOptions) -> Result<(Self, Recovered), Fault> {
         if path.is_dir() {
             // Before anything is put there.

@@ -7,6 +7,9 @@ use base::Fault;
 use std::collections::{HashMap, HashSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+/// Memory for records that is kept from group to group. One large call does not hold its size for ever.
+const KEPT_BYTES: usize = 8 << 20;
+
 /// The answer to one call of append.
 pub(crate) type Answered = Result<Vec<Appended>, AppendError>;
 
@@ -85,6 +88,7 @@ impl Group {
     pub(crate) fn begin(&mut self, offset: u32) {
         self.offset = offset;
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
         self.decided.clear();
         self.messages = 0;
         self.versions.clear();
