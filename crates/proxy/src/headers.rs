@@ -60,8 +60,14 @@ pub(crate) fn wants_trailers(headers: &Headers) -> bool {
 /// Removes what is about the connection it came on, and what `Connection` names besides.
 pub(crate) fn strip_hop_by_hop(headers: &mut Headers) {
     // Most messages have none of them, or `Connection: keep-alive`.
-    if !headers.keys().any(is_about_one_hop) {
-        return;
+    let mut there = headers.iter().filter(|(name, _)| is_about_one_hop(name));
+    match (there.next(), there.next()) {
+        (None, _) => return,
+        (Some((name, value)), None) if *name == CONNECTION && value == "keep-alive" => {
+            headers.remove(CONNECTION);
+            return;
+        }
+        _ => {}
     }
     let trailers = wants_trailers(headers);
     let usual = |token: &&str| !["keep-alive", "close"].iter().any(|it| token.eq_ignore_ascii_case(it));

@@ -2,7 +2,7 @@
 //! differently is refused: bare line feeds, folded lines, space before a colon, two lengths, a length beside
 //! chunks, an encoding that is not exactly `chunked`.
 
-use super::names;
+use super::seen;
 use crate::{Headers, RequestHead, ResponseHead};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{
@@ -292,12 +292,7 @@ fn read_fields(all: &Bytes, mut lines: &[u8], fields_max: usize) -> Result<(Head
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(Refusal { status, why: "the head has too many fields" });
         }
-        // Names are short: looking at each letter is faster than preparing for long ones.
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-        let name = names::name(&line[..colon])?;
-        let value = line.get(colon + 1..).ok_or(bad("a field has no colon"))?;
-        let value = HeaderValue::from_maybe_shared(all.slice_ref(trimmed(value)))
-            .map_err(|_| bad("the value of a field has forbidden letters"))?;
+        let (name, value) = seen::field(line, all)?;
         let again = name == CONTENT_LENGTH && fields.length.is_some();
         fields.note(&name, &value)?;
         // The same length twice is passed on once (RFC 9112 section 6.3).
@@ -324,17 +319,6 @@ fn first_line(head: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|byte| *byte == b' ')?;
     Some((&text[..at], &text[at + 1..]))
-}
-
-/// Without the spaces and tabs around it, which mean nothing (RFC 9110 section 5.5).
-fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = text {
-        text = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
-    }
-    text
 }
 
 /// The members of a list (RFC 9110 section 5.6.1).
