@@ -42,8 +42,8 @@ pub(crate) fn open(
     };
     let segment = Segment::open(&*disk, *last)?;
     let end = segment.end(true)?;
-    if end.torn {
-        recovered.cut_bytes = segment.bytes() - end.offset;
+    if end.torn_bytes > 0 {
+        recovered.cut_bytes = end.torn_bytes;
         segment.cut(end)?;
     }
     let tail = Arc::new(RwLock::new(index(&segment, end.offset)?));

@@ -52,8 +52,8 @@ pub(crate) struct End {
     pub(crate) next: i64,
     /// The time of the last message, 0 for none.
     pub(crate) time: i64,
-    /// Whether anything but zeros is behind `offset`.
-    pub(crate) torn: bool,
+    /// Bytes behind `offset` up to the last one that is not zero.
+    pub(crate) torn_bytes: u64,
 }
 
 impl Segment {
@@ -82,7 +82,7 @@ impl Segment {
     pub(crate) fn end(&self, last: bool) -> Result<End, Fault> {
         let name = file_name(self.first);
         let mut walk = self.walk(HEADER_BYTES, self.bytes);
-        let mut end = End { offset: HEADER_BYTES, next: self.first, time: 0, torn: false };
+        let mut end = End { offset: HEADER_BYTES, next: self.first, time: 0, torn_bytes: 0 };
         let mut next = self.first;
         loop {
             let offset = walk.offset;
@@ -91,16 +91,16 @@ impl Segment {
                     next += 1;
                     let (more, time) = (record.more, record.time);
                     if !more {
-                        end = End { offset: walk.offset, next, time, torn: false };
+                        end = End { offset: walk.offset, next, time, torn_bytes: 0 };
                     }
                 }
                 _ => {
                     let rest = self.look_behind(offset).map_err(|error| self.fault(error))?;
-                    let whole = !rest.anything && end.offset == offset;
+                    let whole = rest.end == offset && end.offset == offset;
                     if rest.later_group || (!whole && !last) {
                         return Err(damaged(&name, offset, "a record is not what was written"));
                     }
-                    end.torn = !whole;
+                    end.torn_bytes = rest.end - end.offset;
                     return Ok(end);
                 }
             }
@@ -111,13 +111,15 @@ impl Segment {
     /// it is durable, so that a record of a later group proves that this place was durable once. No text in
     /// a record can look like one: names and JSON hold no NUL, a record's length does.
     fn look_behind(&self, offset: u64) -> io::Result<Rest> {
-        let mut rest = Rest { anything: false, later_group: false };
+        let mut rest = Rest { end: offset, later_group: false };
         let mut window = Window::new(&*self.file, self.bytes);
         let mut at = offset;
         while at < self.bytes {
             let bytes = window.at(at, HEAD_BYTES.min((self.bytes - at) as usize))?;
             if bytes.len() < ALIGN {
-                rest.anything |= bytes.iter().any(|byte| *byte != 0);
+                if bytes.iter().any(|byte| *byte != 0) {
+                    rest.end = self.bytes;
+                }
                 break;
             }
             let zeros = bytes.chunks_exact(ALIGN).take_while(|chunk| *chunk == [0; ALIGN]).count() * ALIGN;
@@ -125,7 +127,7 @@ impl Segment {
                 at += zeros as u64;
                 continue;
             }
-            rest.anything = true;
+            rest.end = at + ALIGN as u64;
             if bytes.len() >= HEAD_BYTES
                 && u64::from(record::u32_at(bytes, 8)) > offset
                 && u64::from(record::u32_at(bytes, 8)) <= at
@@ -141,9 +143,10 @@ impl Segment {
         Ok(rest)
     }
 
-    /// Writes zeros over all that is behind the records, so that nothing of it is ever taken for a record.
+    /// Writes zeros over what is torn, so that nothing of it is ever taken for a record.
     pub(crate) fn cut(&self, end: End) -> Result<(), Fault> {
-        let cut = write_zeros(&*self.file, end.offset, self.bytes).and_then(|()| self.file.sync());
+        let cut =
+            write_zeros(&*self.file, end.offset, end.offset + end.torn_bytes).and_then(|()| self.file.sync());
         cut.map_err(|error| {
             let text = format!("cannot cut the torn end of `{}`", file_name(self.first));
             Fault::new(Kind::Io, text).because(error)
@@ -182,7 +185,8 @@ impl Segment {
 
 /// What is behind the records.
 struct Rest {
-    anything: bool,
+    /// Behind the last byte that is not zero, or where the looking began.
+    end: u64,
     later_group: bool,
 }
 

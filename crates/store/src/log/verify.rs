@@ -144,7 +144,7 @@ fn look(segment: &Segment, last: bool, looked: &mut Looked, report: &mut Report)
     let mut tail = Tail::new(segment.first);
     let end = match segment.end(last) {
         Ok(end) => {
-            report.torn_bytes += if end.torn { segment.bytes() - end.offset } else { 0 };
+            report.torn_bytes += end.torn_bytes;
             end.offset
         }
         // Gone through to its end, to find what else is wrong.

@@ -62,6 +62,11 @@ async fn a_torn_end_is_cut_wherever_it_is_torn() {
         // The disk got so far, the rest is as it was prepared: zeros.
         let cut = disk.copy();
         overwrite(&cut, torn, &vec![0; content.len() - torn]);
+        let report = verify_disk(Arc::new(cut.copy())).unwrap();
+        assert!(
+            report.findings.is_empty() && (report.torn_bytes > 0) == (last < torn && torn < end),
+            "{report:?}"
+        );
         assert_eq!(opened(&cut), Ok(if torn < end { 4 } else { 6 }), "cut at {torn}");
         // Or it wrote what is behind and not what is before, one sector or the other.
         let hole = disk.copy();
