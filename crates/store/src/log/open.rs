@@ -68,6 +68,7 @@ pub(crate) fn open(
         sealing: None,
         unsealed: None,
         spare: None,
+        cramped: false,
         widening: None,
     };
     Ok((writer, recovered))

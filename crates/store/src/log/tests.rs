@@ -210,3 +210,33 @@ async fn a_page_keeps_within_its_bounds_and_the_next_goes_on() {
         assert_eq!(store.read(Read::all().limit(0)).await.unwrap(), Page { next: 1, ..Page::default() });
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_is_used_to_its_end_and_appends_go_on_when_there_is_room() {
+    const ROOM: usize = 10 << 20;
+    let disk = sim::SimDisk::new(base::Chance::seeded(1));
+    disk.set_capacity(ROOM);
+    let options = LogOptions { segment_bytes: 8 << 20, ..LogOptions::default() };
+    let (log, _) = Log::on(Arc::new(disk.clone()), Clock::system(), options).unwrap();
+    let data = format!("\"{}\"", "x".repeat(100_000));
+    let append = async |log: &Log, id: u128| {
+        let messages = vec![message(id, &data)];
+        log.append_all(vec![Append { stream: "a".into(), expected_version: None, messages }]).await
+    };
+    let mut id = 0;
+    let error = loop {
+        match append(&log, id).await {
+            Ok(_) => id += 1,
+            Err(error) => break Fault::from(error),
+        }
+    };
+    assert_eq!(error.to_string(), "the disk of the store is full");
+    assert_eq!((error.retry, error.hint.as_deref()), (Retry::Safe, Some("make room on it")));
+    assert!(id as usize * data.len() > ROOM * 8 / 10, "{id} messages fit");
+    disk.set_capacity(2 * ROOM);
+    append(&log, id).await.unwrap();
+    drop(log);
+    let (log, recovered) = Log::on(Arc::new(disk), Clock::system(), options).unwrap();
+    assert_eq!(recovered.messages, id as i64 + 1);
+    assert_eq!(all_messages(&log.shared).len(), id as usize + 1);
+}

@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     pub(crate) unsealed: Option<Arc<RwLock<Tail>>>,
     /// Prepares the segment to come.
     pub(crate) spare: Option<JoinHandle<io::Result<()>>>,
+    /// There was no room for a segment to come.
+    pub(crate) cramped: bool,
     /// Makes a filter over many runs.
     pub(crate) widening: Option<JoinHandle<Result<(), Fault>>>,
 }
@@ -167,9 +169,13 @@ impl Writer {
         let (start, end) = (self.active.offset, self.active.offset + bytes.len() as u64);
         while self.active.zeros < end {
             let to = (self.active.zeros + GROW_BYTES).min(self.options.segment_bytes.max(end));
-            // Zeros that could not all be written change nothing: more will be written there.
-            write_zeros(&*self.active.file, self.active.zeros, to).map_err(Failure::NotWritten)?;
-            self.active.zeros = to;
+            match write_zeros(&*self.active.file, self.active.zeros, to) {
+                Ok(()) => self.active.zeros = to,
+                // What is prepared for later is needed now.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && self.give_up_spare() => {}
+                // Zeros that could not all be written change nothing: more will be written there.
+                Err(error) => return Err(Failure::NotWritten(error)),
+            }
         }
         if let Err(error) = self.active.file.write_at(bytes, start) {
             // Whole records may stand there now, and would be taken for messages when a shorter group comes to
@@ -224,7 +230,7 @@ impl Writer {
         });
         self.shared.wakes.appended(messages);
         let half = self.options.segment_bytes / 2;
-        if self.options.background && self.spare.is_none() && self.active.offset > half {
+        if self.options.background && !self.cramped && self.spare.is_none() && self.active.offset > half {
             self.prepare_spare();
         }
     }
@@ -237,14 +243,25 @@ impl Writer {
             let mut at = 0;
             while at < bytes {
                 let to = (at + SPARE_PIECE_BYTES).min(bytes);
-                write_zeros(&*file, at, to)?;
-                file.sync()?;
+                if let Err(error) = write_zeros(&*file, at, to).and_then(|()| file.sync()) {
+                    drop(disk.remove(SPARE));
+                    return Err(error);
+                }
                 at = to;
             }
             Ok(())
         };
         // Without a thread, the segment grows as it is written.
         self.spare = std::thread::Builder::new().name("store-spare".into()).spawn(prepare).ok();
+    }
+
+    /// Removes the segment to come, if there is one, and prepares none while this one is written.
+    fn give_up_spare(&mut self) -> bool {
+        let Some(spare) = self.spare.take() else { return false };
+        self.cramped = true;
+        drop(spare.join());
+        drop(self.shared.disk.remove(SPARE));
+        true
     }
 
     /// Seals the segment that is written and begins the next one.
@@ -263,6 +280,7 @@ impl Writer {
         });
         let sealed = std::mem::replace(&mut self.tail, tail);
         self.active = active;
+        self.cramped = false;
         self.unsealed = Some(sealed.clone());
         if self.options.background {
             let shared = self.shared.clone();

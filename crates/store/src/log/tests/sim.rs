@@ -39,6 +39,7 @@ struct World {
     steps: u64,
     trouble: Option<(u64, Trouble)>,
     full_until: u64,
+    capacity: usize,
     stopped: bool,
 }
 
@@ -81,6 +82,7 @@ impl SimDisk {
                 steps: 0,
                 trouble: None,
                 full_until: 0,
+                capacity: usize::MAX,
                 stopped: false,
             })),
             Arc::default(),
@@ -100,6 +102,11 @@ impl SimDisk {
     pub(super) fn trouble_in(&self, steps: u64, trouble: Trouble) {
         let mut world = self.world();
         world.trouble = Some((world.steps + steps, trouble));
+    }
+
+    /// So many bytes fit on it.
+    pub(super) fn set_capacity(&self, bytes: usize) {
+        self.world().capacity = bytes;
     }
 
     /// Nothing goes wrong any more.
@@ -276,7 +283,9 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         let trouble = world.step()?;
         let end = offset as usize + bytes.len();
-        let is_full = world.steps < world.full_until && end > world.inodes[self.inode].content.len();
+        let grows = end.saturating_sub(world.inodes[self.inode].content.len());
+        let used: usize = world.names.values().map(|inode| world.inodes[*inode].content.len()).sum();
+        let is_full = grows > 0 && (world.steps < world.full_until || used + grows > world.capacity);
         let written = match trouble {
             Some(Trouble::Short | Trouble::Stop) => world.chance.below(bytes.len() + 1),
             Some(Trouble::Error | Trouble::Sync) => 0,
