@@ -1,6 +1,7 @@
 //! Time that comes from outside. The system's clock in the binary, a clock moved by hand in tests: code
 //! that is given a [`Clock`] never asks the machine what time it is.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -96,6 +97,27 @@ impl Clock {
         }
     }
 
+    /// Both times now, for one look at the machine's clocks: the wall clock is looked at ten times a second and
+    /// goes on by the monotonic one in between, so that a step of it is seen within 100 ms.
+    pub fn both(&self) -> (Moment, UnixTime) {
+        const KEPT: Duration = Duration::from_millis(100);
+        thread_local! {
+            /// The wall clock at moment 0, as long as that holds.
+            static START: Cell<(Duration, Moment)> = const { Cell::new((Duration::ZERO, Moment(0))) };
+        }
+        let now = self.now();
+        if let Inner::Hand(hand) = &self.0 {
+            return hand.read();
+        }
+        let since = now.since(Moment(0));
+        let (mut start, until) = START.get();
+        if now >= until {
+            start = self.unix().0.saturating_sub(since);
+            START.set((start, now + KEPT));
+        }
+        (now, UnixTime(start + since))
+    }
+
     /// Waits until `wait` has passed on this clock.
     #[cfg(feature = "tasks")]
     pub async fn sleep(&self, wait: Duration) {
@@ -143,6 +165,22 @@ impl ClockHand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_times_are_those_of_the_two_clocks() {
+        let clock = Clock::system();
+        for _ in 0..1000 {
+            let (before, wall) = (clock.now(), clock.unix());
+            let (now, unix) = clock.both();
+            assert!(now >= before && now <= clock.now());
+            let apart = unix.0.abs_diff(wall.0);
+            assert!(apart < Duration::from_secs(2), "{apart:?}");
+        }
+        let start = UnixTime(Duration::from_secs(1_700_000_000));
+        let (clock, hand) = Clock::by_hand(start);
+        hand.advance(Duration::from_secs(5));
+        assert_eq!(clock.both(), (clock.now(), clock.unix()));
+    }
 
     #[test]
     fn a_clock_by_hand_moves_only_by_its_hand() {

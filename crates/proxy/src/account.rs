@@ -125,10 +125,10 @@ impl Account {
         if let (None, Some(authority)) = (&told.host, request.uri().authority()) {
             told.host = HeaderValue::try_from(authority.as_str()).ok();
         }
-        let clock = &gateway.plane().builder.clock;
+        let (at, at_unix) = gateway.plane().builder.clock.both();
         Box::new(Self {
-            at: clock.now(),
-            at_unix: clock.unix(),
+            at,
+            at_unix,
             trace: TraceContext::from_headers(headers, &gateway.core.chance),
             lookup: Duration::ZERO,
             segment: None,

@@ -68,8 +68,7 @@ impl Gateway {
             };
             account.attempts += 1;
             let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
-            let outcome = self.try_once(exchange, &endpoint, &mut replay, begun, by, deadline).await;
-            let ended = self.now();
+            let (outcome, ended) = self.try_once(exchange, &endpoint, &mut replay, begun, by, deadline).await;
             let took = ended.since(begun);
             account.backend(&endpoint, took);
             let failed = match &outcome {
@@ -275,7 +274,7 @@ impl Gateway {
         }
     }
 
-    /// One try at one endpoint. A dead idle connection does not count as a try.
+    /// One try at one endpoint, and when it ended. A dead idle connection does not count as a try.
     async fn try_once(
         &self,
         exchange: &mut Exchange,
@@ -284,7 +283,8 @@ impl Gateway {
         now: Moment,
         by: Option<tokio::time::Instant>,
         deadline: Option<tokio::time::Instant>,
-    ) -> Result<Response, Failure> {
+    ) -> (Result<Response, Failure>, Moment) {
+        let failed = |failure| (Err(failure), self.now());
         let turn = replay.turn();
         let wait = AnswerWait { by, longest: self.plane().settings.response_timeout, turn: turn.as_deref() };
         let in_flight = InFlight::begin(endpoint);
@@ -304,7 +304,7 @@ impl Gateway {
                 Err(fault) => {
                     // Nothing was sent: another endpoint may still have a body that can be sent only once.
                     replay.put_back(body);
-                    return Err(connect_failure(fault, deadline));
+                    return failed(connect_failure(fault, deadline));
                 }
             };
             let sent = body.take().unwrap_or_else(|| replay.take());
@@ -320,9 +320,13 @@ impl Gateway {
             let soonest = if connection.is_used() { soonest } else { wait.soonest() };
             let error = match wait.send(&mut connection, &head, sent, soonest).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return switched(exchange, response, upgrade.as_ref(), in_flight).map_err(send_failure);
+                    let switched = switched(exchange, response, upgrade.as_ref(), in_flight);
+                    return (switched.map_err(send_failure), self.now());
                 }
-                Ok(response) => return Ok(self.returned(response, connection, in_flight, deadline)),
+                Ok(response) => {
+                    let ended = self.now();
+                    return (Ok(self.returned(response, connection, in_flight, ended, deadline)), ended);
+                }
                 Err(error) => error,
             };
             // A connection that served before may have been closed by an idle time-out as we sent, or has had
@@ -340,9 +344,9 @@ impl Gateway {
             }
             // Another endpoint may still have what nobody has seen.
             replay.put_back(error.body);
-            return Err(send_failure(error.fault));
+            return failed(send_failure(error.fault));
         }
-        Err(send_failure(Fault::new(Kind::Unavailable, "the backend closes every connection")))
+        failed(send_failure(Fault::new(Kind::Unavailable, "the backend closes every connection")))
     }
 
     /// A response on its way back: when its body has passed, the connection is free again.
@@ -351,13 +355,16 @@ impl Gateway {
         response: Response,
         connection: Connection,
         in_flight: InFlight,
+        now: Moment,
         deadline: Option<tokio::time::Instant>,
     ) -> Response {
         let clock = self.plane().builder.clock.clone();
+        // A body that is there whole passes now.
+        let whole = response.body().as_full().is_some();
         let mut response = response.map(|body| {
             let body = body.with_tail(Box::new(move |ending, _| {
                 if ending == Ending::Complete {
-                    in_flight.endpoint().keep(connection, clock.now());
+                    in_flight.endpoint().keep(connection, if whole { now } else { clock.now() });
                 }
             }));
             match deadline {

@@ -99,7 +99,7 @@ impl Gateway {
             let Some(sent) = body.take() else { return };
             match connection.send_head(&(&head).into(), sent, by).await {
                 Ok(response) => {
-                    return drain(self.returned(response, connection, in_flight, Some(by))).await;
+                    return drain(self.returned(response, connection, in_flight, self.now(), Some(by))).await;
                 }
                 Err(error) if error.reused => body = error.body.or(repeatable.then(Body::empty)),
                 Err(_) => return,
