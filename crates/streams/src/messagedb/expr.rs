@@ -1,6 +1,9 @@
 //! Expressions whose names and types are known, and their values. Nothing here waits: what has to be asked of the
 //! store was asked before and stands in a slot.
 
+mod like;
+mod row_text;
+
 use super::error::{Sql, SqlError};
 use super::functions::{Function, Run, concat};
 use super::json;
@@ -9,6 +12,8 @@ use super::session::Facts;
 use super::time::{self, Interval};
 use super::types::Type;
 use super::value::{self, Value};
+use like::like;
+use row_text::whole;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use store::Message;
@@ -417,131 +422,5 @@ fn get<'a>(json: Value<'a>, key: &Value<'_>, text: bool) -> Value<'a> {
         },
         Value::Json(Cow::Owned(json)) => get(Value::Json(Cow::Borrowed(&json)), key, text).into_owned(),
         _ => Value::Null,
-    }
-}
-
-/// `LIKE`: `%` is any text, `_` any character, a backslash takes the next as it is.
-pub(crate) fn like(text: &str, pattern: &str) -> Sql<bool> {
-    let mut parts: Vec<Option<char>> = Vec::new();
-    let mut any: Vec<usize> = Vec::new();
-    let mut rest = pattern.chars();
-    while let Some(next) = rest.next() {
-        match next {
-            '%' => {
-                if any.last() != Some(&parts.len()) {
-                    any.push(parts.len());
-                }
-            }
-            '_' => parts.push(None),
-            '\\' => match rest.next() {
-                Some(escaped) => parts.push(Some(escaped)),
-                None => {
-                    return Err(SqlError::new("22025", "LIKE pattern must not end with escape character"));
-                }
-            },
-            other => parts.push(Some(other)),
-        }
-    }
-    let text: Vec<char> = text.chars().collect();
-    let fits = |part: &[Option<char>], at: usize| {
-        part.len() + at <= text.len()
-            && part.iter().zip(&text[at..]).all(|(part, c)| part.is_none_or(|part| part == *c))
-    };
-    let Some((first, last)) = any.first().zip(any.last()) else {
-        return Ok(parts.len() == text.len() && fits(&parts, 0));
-    };
-    let (head, tail) = (&parts[..*first], &parts[*last..]);
-    if head.len() + tail.len() > text.len() || !fits(head, 0) || !fits(tail, text.len() - tail.len()) {
-        return Ok(false);
-    }
-    // Between two `%`, the first place that fits is as good as any.
-    let (mut at, end) = (head.len(), text.len() - tail.len());
-    for between in any.windows(2) {
-        let part = &parts[between[0]..between[1]];
-        match (at..=end).find(|at| at + part.len() <= end && fits(part, *at)) {
-            Some(found) => at = found + part.len(),
-            None => return Ok(false),
-        }
-    }
-    Ok(true)
-}
-
-/// A message as PostgreSQL writes a row in one value: `(id,stream,type,..)`.
-fn whole(message: &Message) -> String {
-    const FIELDS: [(Field, Type); 8] = [
-        (Field::Id, Type::Varchar),
-        (Field::StreamName, Type::Varchar),
-        (Field::Kind, Type::Varchar),
-        (Field::Position, Type::Int8),
-        (Field::GlobalPosition, Type::Int8),
-        (Field::Data, Type::Varchar),
-        (Field::Metadata, Type::Varchar),
-        (Field::Time, Type::Timestamp),
-    ];
-    let mut out = String::from("(");
-    for (nth, (field, ty)) in FIELDS.into_iter().enumerate() {
-        if nth > 0 {
-            out.push(',');
-        }
-        let value = field_of(message, field, ty);
-        let mut text = String::new();
-        value.write_text(ty, &mut text);
-        let quoted = |c: char| matches!(c, '(' | ')' | ',' | '"' | '\\') || c.is_whitespace();
-        if !value.is_null() && (text.is_empty() || text.contains(quoted)) {
-            out.push('"');
-            out.push_str(&text.replace('\\', "\\\\").replace('"', "\"\""));
-            out.push('"');
-        } else {
-            out.push_str(&text);
-        }
-    }
-    out.push(')');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn like_takes_any_text_and_any_character() {
-        for (text, pattern, expected) in [
-            ("account-1", "account%", true),
-            ("account-1", "%count%", true),
-            ("account-1", "%count", false),
-            ("account-1", "account__", true),
-            ("account-1", "account_", false),
-            ("aXbXc", "a%X%c", true),
-            ("ab", "%a%b%", true),
-            ("ab", "%b%a%", false),
-            ("100%", "100\\%", true),
-            ("100x", "100\\%", false),
-            ("é", "_", true),
-            ("", "%", true),
-            ("", "", true),
-            ("a", "", false),
-            ("aa", "a%a%a", false),
-        ] {
-            assert_eq!(like(text, pattern).unwrap(), expected, "{text} LIKE {pattern}");
-        }
-        assert_eq!(like("a", "a\\").unwrap_err().code, "22025");
-    }
-
-    #[test]
-    fn a_message_is_written_as_a_row() {
-        let message = Message {
-            id: store::Uuid::nil(),
-            stream: "a-1".into(),
-            kind: String::new(),
-            position: 0,
-            global_position: 7,
-            data: Some(store::Json::parse("{\"a\": 1}").unwrap()),
-            metadata: None,
-            time: 0,
-        };
-        assert_eq!(
-            whole(&message),
-            "(00000000-0000-0000-0000-000000000000,a-1,\"\",0,7,\"{\"\"a\"\": 1}\",,\"1970-01-01 00:00:00\")"
-        );
     }
 }

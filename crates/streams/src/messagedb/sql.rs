@@ -5,6 +5,9 @@
 
 mod expressions;
 mod lexer;
+mod operands;
+mod parser;
+mod queries;
 mod statements;
 mod tree;
 
