@@ -2,13 +2,13 @@
 #![no_main]
 
 use base::{Chance, Source};
-use http::{HeaderMap, Method};
+use http::Method;
 use proxy::lookup::{Entry, Lookup, Options, compile};
 use proxy::predicates::PredicateEnv;
 
 libfuzzer_sys::fuzz_target!(|input: (&str, &str, &str)| {
     let (text, path, host) = input;
-    let (env, chance, headers) = (PredicateEnv::default(), Chance::seeded(1), HeaderMap::new());
+    let (env, chance, headers) = (PredicateEnv::default(), Chance::seeded(1), wire::Headers::new());
     let source = Source::new("fuzz", text);
     for ignore_trailing_slash in [false, true] {
         let options = Options { ignore_trailing_slash, ..Options::default() };

@@ -28,6 +28,7 @@ pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Ve
         services,
         routes: draft.routes,
         gateway: draft.gateway.value,
+        streams: draft.streams.map(|(streams, _)| streams),
         log: draft.log,
         limits: draft.limits,
         texts,
@@ -271,12 +272,18 @@ impl Checks<'_> {
             let (ip, port) = address.map(|address| (address.ip(), address.port()))?;
             Some(Listener { who: format!("`{key}` of `gateway`{default}"), ip: Some(ip), port, span })
         });
+        let of_streams = draft.streams.as_ref().and_then(|(streams, given)| {
+            let span = given.iter().find(|given| given.name == "messagedb").map(|given| given.value.clone());
+            let default = if span.is_none() { " (its default)" } else { "" };
+            let (ip, port) = streams.messagedb.map(|address| (address.ip(), address.port()))?;
+            Some(Listener { who: format!("`messagedb` of `streams`{default}"), ip: Some(ip), port, span })
+        });
         let of_services = draft.services.iter().filter_map(|service| {
             let Placed { value: port, span } = service.port.clone()?;
             Some(Listener { who: format!("service `{}`", service.name), ip: None, port, span: Some(span) })
         });
         let mut taken: BTreeMap<u16, Vec<Listener>> = BTreeMap::new();
-        for listener in own.chain(of_services).filter(|listener| listener.port != 0) {
+        for listener in own.chain(of_streams).chain(of_services).filter(|listener| listener.port != 0) {
             let others = taken.entry(listener.port).or_default();
             if let Some(other) = others.iter().find(|other| meet(other.ip, listener.ip))
                 && let Some(span) = listener.span.as_ref().or(other.span.as_ref())

@@ -2,7 +2,7 @@
 //! values that others see.
 
 use crate::texts::TextMap;
-use crate::values::{Check, Command, DependsOn, Gateway, Health, Limits, Log, RoutesEntry};
+use crate::values::{Check, Command, DependsOn, Gateway, Health, Limits, Log, RoutesEntry, Streams};
 use base::Span;
 use std::path::PathBuf;
 
@@ -29,6 +29,8 @@ pub(crate) struct ManifestDraft {
     /// Of inline routes; those of filters stand with their services.
     pub(crate) texts: Vec<TextMap>,
     pub(crate) gateway: GatewaySection,
+    /// With the keys that were given.
+    pub(crate) streams: Option<(Streams, Vec<Given>)>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
 }

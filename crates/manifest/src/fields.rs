@@ -4,7 +4,7 @@
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
-use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen};
+use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen, Streams};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub(crate) fn sections() -> Vec<SectionAbout> {
         RESTART.about(),
         ROUTES.about(),
         GATEWAY.about(),
+        STREAMS.about(),
         LOG.about(),
         LIMITS.about(),
     ]
@@ -95,6 +96,14 @@ pub(crate) static MANIFEST: Section<ManifestDraft> = Section {
             .doc("Where traffic comes in.")
             .put(|r, node, m| {
                 m.gateway.given = r.section(&GATEWAY, node, &mut m.gateway.value);
+            }),
+        key("streams", Kind::Section("streams"))
+            .example("{messagedb: '127.0.0.1:5433'}")
+            .doc("Streams of messages are kept and served. Without this key there are none.")
+            .put(|r, node, m| {
+                let mut streams = Streams::default();
+                let given = r.section(&STREAMS, node, &mut streams);
+                m.streams = Some((streams, given));
             }),
         key("log", Kind::Section("log")).example("{format: json}").doc("What is logged, and how.").put(
             |r, node, m| {
@@ -366,6 +375,28 @@ pub(crate) static GATEWAY: Section<Gateway> = Section {
             .example("tls/server.key")
             .doc("PEM file of the private key.")
             .put(|r, node, g| g.tls_key = r.path(node)),
+    ],
+};
+
+pub(crate) static STREAMS: Section<Streams> = Section {
+    name: "streams",
+    doc: "Where streams of messages are kept, and how clients of Message DB reach them.",
+    fields: &[
+        key("dir", Kind::Path)
+            .default(".tombolo/store")
+            .example("/var/lib/tombolo")
+            .doc("The data directory; `tombolo store verify` and its kin read it.")
+            .put(|r, node, s| r.put(node, &mut s.dir, Reader::path)),
+        key("messagedb", Kind::LocalOrOff)
+            .default("127.0.0.1:5433")
+            .example("off")
+            .doc("Message DB's interface over the PostgreSQL protocol. `off`: none.")
+            .put(|r, node, s| r.put_address_or_off(node, &mut s.messagedb)),
+        key("sql_condition", Kind::Flag)
+            .default("false")
+            .example("true")
+            .doc("Clients may give a `condition` in SQL without asking for it, as Message DB's setting of this name.")
+            .put(|r, node, s| r.put(node, &mut s.sql_condition, Reader::flag)),
     ],
 };
 

@@ -87,6 +87,7 @@ fn the_tables_tell_the_truth() {
         ("restart", &schema["definitions"]["restart"], "services: {web: {run: a, restart: {KEY: VALUE}}}"),
         ("routes", &schema["definitions"]["routes"], "routes: [{KEY: VALUE}]"),
         ("gateway", &schema["definitions"]["gateway"], "gateway: {OTHERS KEY: VALUE}"),
+        ("streams", &schema["definitions"]["streams"], "streams: {KEY: VALUE}"),
         ("log", &schema["definitions"]["log"], "log: {KEY: VALUE}"),
         ("limits", &schema["definitions"]["limits"], "limits: {KEY: VALUE}"),
     ];
@@ -137,7 +138,7 @@ fn the_tables_tell_the_truth() {
             }
         }
     }
-    assert_eq!(keys, 53, "every key was looked at");
+    assert_eq!(keys, 57, "every key was looked at");
 }
 
 fn read(text: &str) -> Manifest {

@@ -19,6 +19,8 @@ pub struct Manifest {
     pub routes: Vec<RoutesEntry>,
     /// The gateway.
     pub gateway: Gateway,
+    /// Streams of messages; `None`: there are none.
+    pub streams: Option<Streams>,
     /// What is logged, and how.
     pub log: Log,
     /// Bounds on what comes from outside.
@@ -208,6 +210,17 @@ pub struct Gateway {
     pub tls_key: Option<PathBuf>,
 }
 
+/// Where streams of messages are kept, and who serves them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Message DB's interface; `None` for none.
+    pub messagedb: Option<SocketAddr>,
+    /// Whether a `condition` is taken without being asked for.
+    pub sql_condition: bool,
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -248,6 +261,16 @@ pub struct Limits {
     pub connections: u32,
     /// How long requests under way may take when we stop.
     pub drain_timeout: Duration,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from(".tombolo/store"),
+            messagedb: Some(SocketAddr::from(([127, 0, 0, 1], 5433))),
+            sql_condition: false,
+        }
+    }
 }
 
 impl Default for Gateway {

@@ -10,6 +10,7 @@ mod plan;
 mod printer;
 pub(crate) mod run_file;
 mod screen;
+mod streams;
 
 pub(crate) use house::House;
 pub(crate) use overview::overview;

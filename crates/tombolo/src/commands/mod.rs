@@ -7,6 +7,7 @@ mod gateway;
 mod guard;
 mod init;
 mod routes;
+mod store;
 mod up;
 
 use crate::term;
@@ -34,6 +35,9 @@ enum Command {
     /// Check, format, convert, compare and explain eskip routes
     #[command(subcommand)]
     Routes(routes::Routes),
+    /// Verify, dump, back up and restore the store of messages
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show the services that `tombolo up` runs
     Status(client::Status),
     /// Show and follow what the services print
@@ -60,6 +64,7 @@ impl Cli {
             Command::Up(command) => command.run(),
             Command::Gateway(command) => command.run(),
             Command::Routes(command) => command.run(),
+            Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),
             Command::Restart(command) => command.run(),

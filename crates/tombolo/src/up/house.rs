@@ -6,6 +6,7 @@ use super::doors::Doors;
 use super::plan::{Plan, has_errors, read_manifest};
 use super::run_file::{Held, RunFile, runs_already};
 use super::screen::Screen;
+use super::streams::Streams;
 use crate::serving::{Reloader, Signal, Signals};
 use crate::watching::FileWatch;
 use crate::wiring::{Access, World, name_listener};
@@ -44,6 +45,7 @@ pub(crate) struct House {
     calls: Arc<Plane>,
     reloader: Reloader,
     doors: Doors,
+    streams: Option<Streams>,
     supervisor: Supervisor,
     served: Served,
     /// Written to the end before we are gone.
@@ -86,6 +88,7 @@ pub(crate) struct Addresses {
     pub(crate) tls: bool,
     pub(crate) api: SocketAddr,
     pub(crate) support: Option<SocketAddr>,
+    pub(crate) messagedb: Option<SocketAddr>,
 }
 
 impl House {
@@ -143,11 +146,13 @@ impl House {
         let limits = limits(&plan);
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
+        let streams = Streams::open(&plan, &world, &screen)?;
         let addresses = Addresses {
             gateway: address,
             tls: tls.is_some(),
             api: api_listener.local_addr()?,
             support: support_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+            messagedb: streams.as_ref().and_then(|streams| streams.messagedb),
         };
         let served =
             world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
@@ -191,6 +196,7 @@ impl House {
             calls,
             reloader,
             doors: Doors::default(),
+            streams,
             supervisor,
             served,
             logs: access.into_iter().chain([audit]).collect(),
@@ -322,6 +328,10 @@ impl House {
         // Each service has its own grace; this bound is only for what nobody thought of.
         let ended = self.supervisor.shutdown(Duration::from_secs(3600)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), self.doors.close()).await;
+        // After those who may be writing their last messages.
+        if let Some(streams) = self.streams {
+            streams.close(Duration::from_secs(5)).await;
+        }
         for log in self.logs {
             log.stop(Duration::from_secs(2));
         }
@@ -438,6 +448,7 @@ impl House {
             "gateway": format!("{scheme}://{}", self.addresses.gateway),
             "api": format!("http://{}", self.addresses.api),
             "support": self.addresses.support.map(|address| format!("http://{address}")),
+            "messagedb": self.addresses.messagedb.map(messagedb_url),
             "routes": { "serving": table.routes.len(), "left_out": table.invalid.len() },
             "calls": self.doors.list().map(|(caller, callee, address)| serde_json::json!({
                 "caller": caller, "callee": callee, "url": format!("http://{address}"),
@@ -529,6 +540,11 @@ fn side_listeners(plan: &Plan, screen: &Screen) -> Result<(TcpListener, Option<T
         },
     };
     Ok((api, support))
+}
+
+/// Where clients of Message DB find it.
+pub(crate) fn messagedb_url(address: SocketAddr) -> String {
+    format!("postgres://message_store@{address}/message_store")
 }
 
 /// The command line of the guardian: this very binary.

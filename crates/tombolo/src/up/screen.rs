@@ -308,6 +308,10 @@ impl Screen {
             self.printer
                 .err(format_args!("  metrics  {}", paint(CYAN, format_args!("http://{support}/metrics"))));
         }
+        if let Some(messagedb) = addresses.messagedb {
+            self.printer
+                .err(format_args!("  streams  {}", paint(CYAN, super::house::messagedb_url(messagedb))));
+        }
         self.printer.err(paint(
             DIM,
             "  Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal",

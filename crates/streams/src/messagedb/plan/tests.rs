@@ -1,3 +1,5 @@
+//! Trees become plans, with the types that PostgreSQL gives them.
+
 use super::*;
 use crate::messagedb::sql;
 use expect_test::{Expect, expect};

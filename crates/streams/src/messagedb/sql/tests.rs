@@ -1,3 +1,5 @@
+//! Statements of clients become trees, and what is not served says so.
+
 use super::*;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
