@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use testkit::PATIENCE;
 
 /// Serves until it is dropped.
+#[allow(dead_code, reason = "each of those who share this file uses a part of it")]
 pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) store: Store,
@@ -16,6 +17,7 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
+#[allow(dead_code, reason = "each of those who share this file uses a part of it")]
 impl Server {
     pub(crate) fn start() -> Self {
         Self::with(Settings::default())

@@ -32,7 +32,7 @@ const DENIED: &[(&str, &str)] =
 
 /// Statements that exist in PostgreSQL and not here, by their first word.
 const NOT_SERVED: &[&str] = &[
-    "abort",
+    "alter",
     "analyze",
     "call",
     "checkpoint",
@@ -76,7 +76,9 @@ const INSTALL: &[(&[&str], &str)] = &[
     (&["create", "or", "replace", "view", "message_store", "."], "CREATE VIEW"),
     (&["create", "unique", "index", "messages_"], "CREATE INDEX"),
     (&["create", "index", "messages_"], "CREATE INDEX"),
+    (&["alter", "table", "message_store", ".", "messages", "add", "primary"], "ALTER TABLE"),
     (&["drop", "index", "if", "exists", "messages_"], "DROP INDEX"),
+    (&["drop", "index", "if", "exists", "message_store", ".", "messages_"], "DROP INDEX"),
     (&["grant"], "GRANT"),
     (&["revoke"], "REVOKE"),
     (&["do"], "DO"),
@@ -104,7 +106,9 @@ impl Parser<'_> {
                 }
                 Err(SqlError::new("42P01", format!("relation \"{}\" does not exist", table.name)).at(at))
             }
-            "alter" => self.alter(),
+            "alter" if matches!(self.peek()?, Token::Word(what) if what == "database" || what == "role") => {
+                self.alter()
+            }
             _ => self.recognised(),
         }
     }
@@ -307,10 +311,7 @@ impl Parser<'_> {
 
     fn alter(&mut self) -> Sql<Statement> {
         self.take()?;
-        if !self.word("database")? && !self.word("role")? {
-            self.skip()?;
-            return Ok(Statement::NotServed("ALTER".to_owned()));
-        }
+        self.take()?;
         self.name()?;
         if self.word("reset")? {
             return Ok(Statement::AlterDatabase { name: self.parameter()?, value: None });
@@ -353,8 +354,8 @@ impl Parser<'_> {
             return Ok(Statement::Denied(denied));
         }
         let first = words.first().map_or("", String::as_str);
-        if first == "create" || NOT_SERVED.contains(&first) {
-            let shown = words.iter().take(if first == "create" { 2 } else { 1 });
+        if first == "create" || first == "alter" || NOT_SERVED.contains(&first) {
+            let shown = words.iter().take(if matches!(first, "create" | "alter") { 2 } else { 1 });
             let shown: Vec<String> = shown.map(|word| word.to_ascii_uppercase()).collect();
             return Ok(Statement::NotServed(shown.join(" ")));
         }
