@@ -33,5 +33,5 @@ mod types;
 mod value;
 mod wire;
 
-pub use server::serve;
+pub use server::{Server, serve};
 pub use settings::Settings;

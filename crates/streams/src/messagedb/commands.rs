@@ -125,8 +125,10 @@ impl Session {
                 self.notify(channel, payload)?;
                 Done::tag("NOTIFY")
             }
-            Statement::Truncate => return Err(denied("permission denied for table messages")),
-            Statement::Denied(text) => return Err(denied(text)),
+            Statement::Truncate => {
+                return Err(SqlError::new("42501", "permission denied for table messages"));
+            }
+            Statement::Denied(text) => return Err(SqlError::new("42501", *text)),
             Statement::AlterDatabase { name, value } => {
                 // As far as this session goes; the server's settings are its configuration's.
                 self.set_parameter(name, value.as_deref(), false)?;
@@ -194,15 +196,7 @@ impl Session {
             if !insert.returning.is_empty() {
                 let facts = self.facts();
                 let known = Known { params, slots: &[], facts: &facts };
-                let at = out.row(plan.columns.len());
-                for (nth, (expr, column)) in insert.returning.iter().zip(&plan.columns).enumerate() {
-                    out.value(
-                        &expr.value(Row::Message(&message), &known)?,
-                        column.ty,
-                        is_binary(formats, nth),
-                    );
-                }
-                out.end_row(at);
+                out.row_of(&insert.returning, &plan.columns, formats, Row::Message(&message), &known)?;
             }
         }
         Ok(Done::tag(format!("INSERT 0 {}", insert.rows.len())))
@@ -238,8 +232,4 @@ impl Session {
         }
         Ok(row)
     }
-}
-
-fn denied(text: &str) -> Box<SqlError> {
-    SqlError::new("42501", text).hint("what was written stays as it is")
 }

@@ -27,6 +27,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const PLANS_MAX: usize = 100;
 /// Bytes of a statement whose plan is kept.
 const PLANNED_BYTES_MAX: usize = 4_096;
+/// Portals of a connection, each of which may hold a page of messages.
+const PORTALS_MAX: usize = 32;
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 << 10;
 
@@ -197,6 +199,8 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin + Send>(
         match name.as_str() {
             "user" | "database" | "replication" => {}
             "options" => options(value, &mut session)?,
+            // Clients say where they are, as JDBC does; times are told in UTC with their offset all the same.
+            name if name.eq_ignore_ascii_case("timezone") => drop(session.parameters.begin_with(name, value)),
             name if name.starts_with("_pq_.") => unknown.push(name),
             name => session.parameters.begin_with(name, value)?,
         }

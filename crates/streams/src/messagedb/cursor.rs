@@ -145,12 +145,7 @@ impl Cursor {
                 let Some(found) = self.next(session, select).await? else { return Ok(true) };
                 let facts = session.facts();
                 let known = Known { params: &self.params, slots: &self.slots, facts: &facts };
-                let at = out.row(shown);
-                for (nth, (expr, column)) in select.outputs.iter().zip(&plan.columns).enumerate() {
-                    let value = expr.value(found.row(), &known)?;
-                    out.value(&value, column.ty, is_binary(formats, nth));
-                }
-                out.end_row(at);
+                out.row_of(&select.outputs, &plan.columns, formats, found.row(), &known)?;
             }
             self.sent += 1;
             rows_max -= 1;

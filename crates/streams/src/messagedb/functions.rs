@@ -296,24 +296,15 @@ static FUNCTIONS: &[Function] = &[
         Type::Text,
         Run::Strict(|args| Ok(Value::owned(text(args, 0).trim_matches(|c| text(args, 1).contains(c))))),
     ),
-    builtin(
-        "abs",
-        &[("", Type::Int8)],
-        Type::Int8,
-        Run::Strict(|args| {
-            args[0]
-                .as_int()
-                .and_then(i64::checked_abs)
-                .map(Value::Int)
-                .ok_or_else(|| SqlError::new("22003", "bigint out of range"))
-        }),
-    ),
+    builtin("abs", &[INT], Type::Int4, Run::Strict(abs)),
+    builtin("abs", &[("", Type::Int8)], Type::Int8, Run::Strict(abs)),
     builtin(
         "abs",
         &[("", Type::Numeric)],
         Type::Numeric,
         Run::Strict(|args| Ok(number(&args[0], Numeric::abs))),
     ),
+    builtin("mod", &[INT, INT], Type::Int4, Run::Strict(modulo)),
     builtin("mod", &[("", Type::Int8), ("", Type::Int8)], Type::Int8, Run::Strict(modulo)),
     builtin("timezone", &[TEXT, ("", Type::Timestamptz)], Type::Timestamp, Run::Strict(timezone)),
     builtin("timezone", &[TEXT, ("", Type::Timestamp)], Type::Timestamptz, Run::Strict(timezone)),
@@ -391,6 +382,11 @@ fn replace<'a>(args: &[Value<'a>]) -> Sql<Value<'a>> {
         return Err(SqlError::new("54000", "the text is too long"));
     }
     Ok(Value::owned(text.replace(from, to)))
+}
+
+fn abs<'a>(args: &[Value<'a>]) -> Sql<Value<'a>> {
+    let positive = args[0].as_int().and_then(i64::checked_abs);
+    positive.map(Value::Int).ok_or_else(|| SqlError::new("22003", "bigint out of range"))
 }
 
 fn modulo<'a>(args: &[Value<'a>]) -> Sql<Value<'a>> {

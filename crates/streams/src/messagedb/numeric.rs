@@ -5,8 +5,8 @@ use super::error::{Sql, SqlError};
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Digits behind the point of a quotient.
-const QUOTIENT_SCALE: u32 = 20;
+/// Digits of a quotient that mean something (`NUMERIC_MIN_SIG_DIGITS`).
+const QUOTIENT_DIGITS: i32 = 16;
 /// Digits behind the point of a number from outside.
 const SCALE_MAX: u32 = 30;
 
@@ -108,11 +108,46 @@ impl Numeric {
             '*' => (self.unscaled.checked_mul(other.unscaled), self.scale + other.scale),
             '%' => (left.checked_rem(right), scale),
             _ => {
-                let up = left.checked_mul(power(QUOTIENT_SCALE + 1)?).ok_or_else(overflow)?;
-                return Self { unscaled: up / right, scale: QUOTIENT_SCALE + 1 }.round(QUOTIENT_SCALE);
+                let scale = self.quotient_scale(other);
+                let up = left.checked_mul(power(scale)?).ok_or_else(overflow)?;
+                let (whole, rest) = (up / right, up % right);
+                let sign = left.signum() * right.signum();
+                let away = if rest.unsigned_abs() >= right.unsigned_abs().div_ceil(2) { sign } else { 0 };
+                (Some(whole + away), scale)
             }
         };
         Ok(Self { unscaled: unscaled.ok_or_else(overflow)?, scale })
+    }
+
+    /// Digits behind the point of a quotient: so many that 16 digits mean something (`select_div_scale`).
+    fn quotient_scale(self, by: Self) -> u32 {
+        let ((weight, first), (weight_by, first_by)) = (self.leading(), by.leading());
+        let weight = weight - weight_by - i32::from(first <= first_by);
+        let digits = u32::try_from(QUOTIENT_DIGITS - 4 * weight).unwrap_or(0);
+        digits.max(self.scale).max(by.scale)
+    }
+
+    /// The power of 10,000 that the number begins with, and how many of it there are.
+    fn leading(self) -> (i32, u128) {
+        let (mut left, pad) = (self.unscaled.unsigned_abs(), (4 - self.scale % 4) % 4);
+        let mut weight = -((self.scale + pad) as i32 / 4);
+        if left == 0 {
+            return (0, 0);
+        }
+        // The last group may lack digits on its right.
+        let cut = 10_u128.pow(4 - pad);
+        if pad > 0 && left < cut {
+            return (weight, left * 10_u128.pow(pad));
+        }
+        if pad > 0 {
+            left /= cut;
+            weight += 1;
+        }
+        while left >= 10_000 {
+            left /= 10_000;
+            weight += 1;
+        }
+        (weight, left)
     }
 
     /// Its size without its sign.
@@ -263,6 +298,10 @@ mod tests {
         check("1", '-', "2.5", expect!["-1.5"]);
         check("1.5", '*', "1.5", expect!["2.25"]);
         check("1", '/', "3", expect!["0.33333333333333333333"]);
+        check("10", '/', "3.0", expect!["3.3333333333333333"]);
+        check("100.0", '/', "7", expect!["14.2857142857142857"]);
+        check("7.0", '/', "2", expect!["3.5000000000000000"]);
+        check("-2", '/', "0.0003", expect!["-6666.6666666666666667"]);
         check("7.5", '%', "2", expect!["1.5"]);
         check("1", '/', "0", expect!["division by zero"]);
         assert_eq!(number("2.5").round(0).unwrap().to_string(), "3");

@@ -133,7 +133,7 @@ pub(crate) fn plan(statement: Statement, declared: Option<Vec<Type>>) -> Sql<Pla
                 "all" => {
                     ["name", "setting", "description"].map(|name| Column::computed(name, Type::Text)).into()
                 }
-                _ => vec![Column::computed(name.clone(), Type::Text)],
+                _ => vec![Column::computed(super::parameters::canonical(&name), Type::Text)],
             };
             (columns, Action::Other(Statement::Show(name)))
         }

@@ -17,7 +17,7 @@ pub struct Settings {
     pub connections_max: usize,
     /// Bytes of one message of a client.
     pub message_bytes_max: usize,
-    /// Prepared statements of one connection, and as many portals.
+    /// Prepared statements of one connection.
     pub statements_max: usize,
     /// Bytes of rows that one statement sorts, counts apart or keeps for a portal.
     pub rows_bytes_max: usize,

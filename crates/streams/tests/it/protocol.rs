@@ -108,6 +108,48 @@ fn names_that_are_not_there_or_there_already_are_told() {
 }
 
 #[test]
+fn a_connection_has_so_many_portals_and_no_more() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    raw.query("BEGIN");
+    raw.parse("s", "SELECT 1");
+    for nth in 0..33 {
+        raw.bind(&nth.to_string(), "s", &[], false);
+    }
+    assert_eq!(raw.sync().brief(), "53400 a connection has at most 32 portals E");
+}
+
+#[test]
+fn a_connection_that_says_nothing_ends() {
+    let short = std::time::Duration::from_millis(50);
+    let server = Server::with(Settings { startup_wait: short, idle_wait: short, ..Settings::default() });
+    let mut silent = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    assert_eq!(silent.read(&mut [0; 8]).unwrap(), 0);
+    let mut idle = Raw::connect(server.port);
+    let message = idle.receive().unwrap();
+    assert_eq!(field(&crate::raw::Reader(&message.body).fields(), 'C'), Some("57P05"));
+}
+
+#[test]
+fn a_client_that_takes_no_answer_is_let_go() {
+    let settings = Settings {
+        send_wait: std::time::Duration::from_millis(100),
+        connections_max: 1,
+        ..Settings::default()
+    };
+    let server = Server::with(settings);
+    let mut deaf = Raw::connect(server.port);
+    let large = format!("SELECT '{}'", "x".repeat(4 << 20));
+    deaf.ask(&large);
+    deaf.ask(&large);
+    // Its place is free again.
+    let begun = std::time::Instant::now();
+    while Raw::begin(server.port, &[("user", "x")]).is_err() {
+        assert!(begun.elapsed() < testkit::PATIENCE);
+    }
+}
+
+#[test]
 fn a_failed_transaction_takes_nothing_but_its_end() {
     let server = Server::start();
     let mut raw = Raw::connect(server.port);

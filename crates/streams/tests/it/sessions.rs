@@ -214,6 +214,19 @@ fn rows_are_chosen_sorted_and_counted() {
 }
 
 #[test]
+fn an_error_in_a_row_leaves_nothing_of_the_row() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    for number in 1..=3 {
+        write(&mut raw, number, "a-1");
+    }
+    let sql = "SELECT position, 6 / (2 - (data->>'n')::int) FROM messages";
+    let answer = raw.query(sql);
+    assert_eq!((answer.kinds.as_str(), answer.brief().as_str()), ("TDEZ", "22012 division by zero I"));
+    check(&mut raw, "SELECT 1", expect!["1; SELECT 1 I"]);
+}
+
+#[test]
 fn what_is_sorted_keeps_within_its_bound() {
     let server = Server::with(Settings { rows_bytes_max: 2_000, ..Settings::default() });
     let mut raw = Raw::connect(server.port);

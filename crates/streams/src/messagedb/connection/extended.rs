@@ -1,7 +1,7 @@
 //! The extended protocol: statements are prepared, bound to values and executed in messages of their own, and all up
 //! to `Sync` are one transaction.
 
-use super::{Connection, End, PLANNED_BYTES_MAX, PLANS_MAX, parsed};
+use super::{Connection, End, PLANNED_BYTES_MAX, PLANS_MAX, PORTALS_MAX, parsed};
 use crate::messagedb::cursor::Cursor;
 use crate::messagedb::error::{Sql, SqlError};
 use crate::messagedb::plan::{self, Action, Plan};
@@ -152,9 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !bind.portal.is_empty() && self.portals.contains_key(bind.portal) {
             return Err(SqlError::new("42P03", format!("cursor \"{}\" already exists", bind.portal)));
         }
-        let most = self.session.shared.settings.statements_max;
-        if self.portals.len() >= most && !self.portals.contains_key(bind.portal) {
-            return Err(SqlError::new("53400", format!("a connection has at most {most} portals")));
+        if self.portals.len() >= PORTALS_MAX && !self.portals.contains_key(bind.portal) {
+            return Err(SqlError::new("53400", format!("a connection has at most {PORTALS_MAX} portals")));
         }
         let portal = Portal { prepared, params, formats: bind.columns.clone(), state: State::New };
         self.portals.insert(bind.portal.to_owned(), portal);

@@ -12,6 +12,19 @@ use crate::messagedb::value::{self, Value};
 /// Parameters of one statement; the protocol's bound.
 const PARAMS_MAX: u16 = u16::MAX;
 
+/// Aggregates of PostgreSQL's that are not among `count`, `min` and `max`.
+const OTHER_AGGREGATES: &[&str] = &[
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "json_agg",
+    "jsonb_agg",
+    "jsonb_object_agg",
+    "string_agg",
+    "sum",
+];
+
 /// An expression and its type.
 #[derive(Clone, Debug)]
 pub(crate) struct Typed {
@@ -239,6 +252,9 @@ impl Binding {
         }
         if matches!(name.as_str(), "coalesce" | "nullif" | "greatest" | "least") && schema.is_none() {
             return self.alike(call, at);
+        }
+        if schema.is_none() && OTHER_AGGREGATES.contains(&name.as_str()) {
+            return Err(SqlError::not_served(format!("the aggregate `{name}`")).at(at));
         }
         if let Some(schema) = schema.as_deref().filter(|schema| !is_schema(schema)) {
             return Err(SqlError::new("3F000", format!("schema \"{schema}\" does not exist")).at(at));

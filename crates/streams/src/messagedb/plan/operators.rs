@@ -222,6 +222,12 @@ impl Binding {
                 let right = Box::new(self.coerce(other, ty, right.at)?);
                 Ok(Typed::new(Expr::Since(left, right), answer))
             }
+            (Type::Unknown, Type::Unknown) => {
+                let text = format!("operator is not unique: unknown {operator} unknown");
+                let hint =
+                    "Could not choose a best candidate operator. You might need to add explicit type casts.";
+                Err(SqlError::new("42725", text).hint(hint).at(at))
+            }
             (a, b) => Err(missing(a, b)),
         }
     }

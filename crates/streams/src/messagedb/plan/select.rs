@@ -178,16 +178,24 @@ impl Seen {
 
 /// What PostgreSQL calls a column without a name (`FigureColname`).
 fn called(tree: &sql::Expr) -> String {
+    match figured(tree) {
+        Some((name, _)) => name.to_owned(),
+        None => "?column?".to_owned(),
+    }
+}
+
+/// A name and whether it is better than that of a type.
+fn figured(tree: &sql::Expr) -> Option<(&str, bool)> {
     match &tree.kind {
-        Kind::Column(_, name) => name.clone(),
-        Kind::Call(call) => call.function.name.clone(),
-        Kind::Cast(inner, ty) => match called(inner).as_str() {
-            "?column?" => Type::of_name(ty).map_or("?column?", Type::short_name).to_owned(),
-            name => name.to_owned(),
-        },
-        Kind::Case { .. } => "case".to_owned(),
-        Kind::Bool(_) => "bool".to_owned(),
-        _ => "?column?".to_owned(),
+        Kind::Column(_, name) => Some((name, true)),
+        Kind::Call(call) => Some((&call.function.name, true)),
+        Kind::Cast(inner, ty) => {
+            let own = Type::of_name(ty).map(|ty| (ty.short_name(), false));
+            figured(inner).filter(|(_, good)| *good).or(own)
+        }
+        Kind::Case { .. } => Some(("case", false)),
+        Kind::Bool(_) => Some(("bool", false)),
+        _ => None,
     }
 }
 

@@ -245,7 +245,7 @@ impl Parser<'_> {
         self.nesting -= 1;
         // The sign belongs to the number, so that the smallest bigint can be written.
         if let ("-", Kind::Number(digits)) = (&*operator, &value.kind) {
-            let digits = format!("-{digits}");
+            let digits = digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_owned);
             return self.node(at, Kind::Number(digits), 0);
         }
         let below = value.depth;

@@ -114,6 +114,15 @@ impl Parser<'_> {
             let below = call.args.iter().map(|arg| arg.value.depth).max().unwrap_or(0);
             return self.node(at, Kind::Call(Box::new(call)), below);
         }
+        if self.mark('.')? {
+            // A column with the schema of its table.
+            let column = self.label()?;
+            if schema.as_deref() == Some("message_store") {
+                return self.node(at, Kind::Column(Some(name), column), 0);
+            }
+            let text = format!("missing FROM-clause entry for table \"{name}\"");
+            return Err(SqlError::new("42P01", text).at(at));
+        }
         self.node(at, Kind::Column(schema, name), 0)
     }
 

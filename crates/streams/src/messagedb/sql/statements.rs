@@ -288,6 +288,9 @@ impl Parser<'_> {
                 break;
             }
         }
+        if values.len() > 1 && !matches!(name.to_ascii_lowercase().as_str(), "search_path" | "datestyle") {
+            return Err(SqlError::new("22023", format!("SET {name} takes only one argument")));
+        }
         Ok(Statement::Set { name, value: Some(values.join(", ")), local })
     }
 

@@ -1,6 +1,7 @@
 //! What the server sends.
 
-use crate::messagedb::error::SqlError;
+use crate::messagedb::error::{Sql, SqlError};
+use crate::messagedb::expr::{Expr, Known, Row};
 use crate::messagedb::plan::Column;
 use crate::messagedb::types::Type;
 use crate::messagedb::value::Value;
@@ -170,6 +171,30 @@ impl Out {
 
     pub(crate) fn end_row(&mut self, at: usize) {
         self.close(at);
+    }
+
+    /// A row of what these expressions say of another. Where one fails, nothing of the row is sent.
+    pub(crate) fn row_of<'a>(
+        &mut self,
+        exprs: &'a [Expr],
+        columns: &[Column],
+        formats: &[bool],
+        row: Row<'a>,
+        known: &Known<'a>,
+    ) -> Sql<()> {
+        let before = self.0.len();
+        let at = self.row(columns.len());
+        for (nth, (expr, column)) in exprs.iter().zip(columns).enumerate() {
+            match expr.value(row, known) {
+                Ok(value) => self.value(&value, column.ty, is_binary(formats, nth)),
+                Err(error) => {
+                    self.0.truncate(before);
+                    return Err(error);
+                }
+            }
+        }
+        self.end_row(at);
+        Ok(())
     }
 }
 
