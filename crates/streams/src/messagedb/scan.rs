@@ -75,6 +75,8 @@ impl Scan {
             self.page = page.messages;
             self.page.reverse();
             if page.more {
+                // A long scan whose pages are at hand gives way to others between them.
+                tokio::task::yield_now().await;
                 read.from = page.next;
                 self.read = Some(read);
             }

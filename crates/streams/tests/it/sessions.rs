@@ -4,6 +4,7 @@ use crate::raw::{Raw, field};
 use crate::server::Server;
 use expect_test::{Expect, expect};
 use std::time::{Duration, Instant};
+use store::{Append, NewMessage, Uuid};
 use streams::messagedb::Settings;
 use testkit::PATIENCE;
 
@@ -66,6 +67,50 @@ fn a_query_of_several_statements_is_one_transaction() {
     );
     check(&mut raw, "COMMIT; SELECT 2", expect!["COMMIT; 2; SELECT 1 I"]);
     check(&mut raw, "SELECT 1; SELEC 2", expect![[r#"42601 syntax error at or near "SELEC" I"#]]);
+}
+
+#[test]
+fn a_transaction_whose_stream_was_written_to_elsewhere_is_to_be_tried_again() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // As another interface of the same store does, which knows nothing of this one's locks.
+    let elsewhere = |number: u128, stream: &str| {
+        let message =
+            NewMessage { id: Uuid::from_u128(number), kind: "T".into(), data: None, metadata: None };
+        let append = Append { stream: stream.into(), expected_version: None, messages: vec![message] };
+        runtime.block_on(server.store.append(vec![append])).unwrap();
+    };
+    raw.query("BEGIN");
+    write(&mut raw, 1, "a-1");
+    elsewhere(7, "a-1");
+    check(&mut raw, "COMMIT", expect![[r#"40001 could not serialize access to stream "a-1" I"#]]);
+    raw.query("BEGIN");
+    assert_eq!(write(&mut raw, 2, "a-1"), "1; SELECT 1 T");
+    elsewhere(0x0000_0000_0000_4000_8000_0000_0000_0002, "b-1");
+    check(
+        &mut raw,
+        "COMMIT",
+        expect![[r#"23505 duplicate key value violates unique constraint "messages_id" I"#]],
+    );
+    check(&mut raw, "SELECT stream_version('a-1')", expect!["0; SELECT 1 I"]);
+}
+
+#[test]
+fn a_transaction_keeps_within_its_bounds() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    raw.query("BEGIN");
+    let large = "x".repeat(7 << 20);
+    let sql = |number| format!("SELECT write_message({}, 'a-1', 'T', '\"{large}\"')", id(number));
+    assert_eq!(raw.query(&sql(1)).brief(), "0; SELECT 1 T");
+    assert_eq!(raw.query(&sql(2)).brief(), "1; SELECT 1 T");
+    assert_eq!(raw.query(&sql(3)).brief(), "54000 the transaction is too large E");
+    raw.query("ROLLBACK");
+    let longer = format!("SELECT write_message({}, 'a-1', 'T', '\"{}\"')", id(4), "x".repeat(8 << 20));
+    assert_eq!(raw.query(&longer).brief(), "54000 total size of jsonb exceeds the maximum I");
+    let name = format!("SELECT write_message({}, 'a-{}', 'T', '{{}}')", id(4), "x".repeat(3_000));
+    assert!(raw.query(&name).brief().starts_with("22023 the name of a stream has `3002` bytes"));
 }
 
 #[test]

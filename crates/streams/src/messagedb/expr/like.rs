@@ -2,8 +2,15 @@
 
 use crate::messagedb::error::{Sql, SqlError};
 
+/// Bytes of a pattern: what a look takes grows with it and with the text.
+const PATTERN_BYTES_MAX: usize = 1_000;
+
 /// `LIKE`: `%` is any text, `_` any character, a backslash takes the next as it is.
 pub(super) fn like(text: &str, pattern: &str) -> Sql<bool> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        let text = format!("a LIKE pattern has at most {PATTERN_BYTES_MAX} bytes");
+        return Err(SqlError::new("54000", text));
+    }
     let mut parts: Vec<Option<char>> = Vec::new();
     let mut any: Vec<usize> = Vec::new();
     let mut rest = pattern.chars();
@@ -74,5 +81,7 @@ mod tests {
             assert_eq!(like(text, pattern).unwrap(), expected, "{text} LIKE {pattern}");
         }
         assert_eq!(like("a", "a\\").unwrap_err().code, "22025");
+        assert!(like("a", &"%".repeat(PATTERN_BYTES_MAX)).unwrap());
+        assert_eq!(like("a", &"%".repeat(PATTERN_BYTES_MAX + 1)).unwrap_err().code, "54000");
     }
 }
