@@ -139,9 +139,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         }
     }
 
-    /// The type of the next message, if it has come.
-    fn next_kind(&self) -> Option<u8> {
-        self.received.first().copied()
+    /// Whether `Sync` has come and nothing is executed before it: sqlx closes its portal in between.
+    fn syncs_next(&self) -> bool {
+        let mut left = &self.received[..];
+        while let Some(b'C' | b'H') = left.first() {
+            match frontend::length(left, true, usize::MAX) {
+                Ok(Some(length)) => left = &left[length..],
+                _ => return false,
+            }
+        }
+        left.first() == Some(&b'S')
     }
 
     async fn send(&mut self) -> Result<(), End> {

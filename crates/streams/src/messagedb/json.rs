@@ -90,6 +90,35 @@ fn holds(whole: &str, part: &str, left: &mut usize) -> Sql<bool> {
     }
 }
 
+/// Whether two documents say the same. Numbers are compared by what they count, so that `1.0` is `1`.
+pub(crate) fn same(left: &str, right: &str) -> bool {
+    match (kind(left), kind(right)) {
+        _ if left == right => true,
+        // Names stand in the same order in both.
+        ("object", "object") => {
+            let (mut one, mut other) = (fields(left), fields(right));
+            loop {
+                match (one.next(), other.next()) {
+                    (None, None) => return true,
+                    (Some((name, value)), Some((known, wanted))) if name == known && same(value, wanted) => {}
+                    _ => return false,
+                }
+            }
+        }
+        ("array", "array") => {
+            let (mut one, mut other) = (elements(left), elements(right));
+            loop {
+                match (one.next(), other.next()) {
+                    (None, None) => return true,
+                    (Some(value), Some(wanted)) if same(value, wanted) => {}
+                    _ => return false,
+                }
+            }
+        }
+        _ => equal(left, right),
+    }
+}
+
 /// Whether two values that are no objects or arrays are the same; numbers by what they count.
 fn equal(left: &str, right: &str) -> bool {
     let number = |json: &str| match kind(json) {
@@ -204,6 +233,15 @@ mod tests {
             (r#"{"a": []}"#, r#"{"a": {}}"#, false),
         ] {
             assert_eq!(contains(whole, part).unwrap(), expected, "{whole} @> {part}");
+        }
+    }
+
+    #[test]
+    fn documents_are_the_same_when_they_say_the_same() {
+        assert!(same(r#"{"a": [1.0, {"b": 2}]}"#, r#"{"a": [1, {"b": 2.00}]}"#));
+        for (left, right) in [("[1, 1]", "[1]"), (r#"{"a": 1}"#, "{}"), ("1", "\"1\""), ("[1, 2]", "[2, 1]")]
+        {
+            assert!(!same(left, right) && !same(right, left), "{left} {right}");
         }
     }
 

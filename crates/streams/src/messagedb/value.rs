@@ -2,6 +2,7 @@
 //! as both, cast from type to type and compared.
 
 use super::error::{Sql, SqlError};
+use super::json;
 use super::numeric::Numeric;
 use super::time::{self, Interval, POSTGRES_EPOCH};
 use super::types::Type;
@@ -170,7 +171,8 @@ pub(crate) fn of_text(text: &str, ty: Type) -> Sql<Value<'static>> {
         Type::Uuid => Value::Uuid(uuid_of(text).ok_or_else(invalid)?),
         Type::Date | Type::Timestamp | Type::Timestamptz => {
             let micros = time::parse_timestamp(text, ty == Type::Timestamptz).ok_or_else(|| {
-                SqlError::new("22007", format!("invalid input syntax for type {}: \"{text}\"", ty.name()))
+                let name = if ty == Type::Timestamp { "timestamp" } else { ty.name() };
+                SqlError::new("22007", format!("invalid input syntax for type {name}: \"{text}\""))
             })?;
             if ty == Type::Date { Value::Date(time::day_of(micros)) } else { Value::Time(micros) }
         }
@@ -374,6 +376,7 @@ pub(crate) fn compare(left: &Value<'_>, right: &Value<'_>) -> Option<Ordering> {
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::Int(left), Value::Int(right)) | (Value::Time(left), Value::Time(right)) => left.cmp(right),
         (Value::Numeric(left), Value::Numeric(right)) => left.cmp(right),
+        (Value::Json(left), Value::Json(right)) if json::same(left, right) => Ordering::Equal,
         (Value::Text(left) | Value::Json(left), Value::Text(right) | Value::Json(right)) => left.cmp(right),
         (Value::Uuid(left), Value::Uuid(right)) => left.cmp(right),
         (Value::Date(left), Value::Date(right)) => left.cmp(right),

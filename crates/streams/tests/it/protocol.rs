@@ -82,6 +82,18 @@ fn all_up_to_sync_is_one_transaction() {
 }
 
 #[test]
+fn a_write_whose_portal_is_closed_before_sync_is_one_of_its_own() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    raw.parse("", WRITE);
+    raw.bind("", "", &[Some(&id(1)), Some("a-1"), Some("T"), Some("{}"), None, None], false);
+    raw.execute("", 0);
+    raw.send(b'C', b"P\0");
+    let answer = raw.sync();
+    assert_eq!((answer.kinds.as_str(), answer.brief().as_str()), ("12DC3Z", "0; SELECT 1 I"));
+}
+
+#[test]
 fn names_that_are_not_there_or_there_already_are_told() {
     let server = Server::with(Settings { statements_max: 3, ..Settings::default() });
     let mut raw = Raw::connect(server.port);

@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if matches!(portal.state, State::New) {
             self.session.begin_statement();
             // Behind the last statement before `Sync` nothing else belongs to the transaction.
-            let alone = self.wire.next_kind() == Some(b'S') && self.session.transaction.block == Block::None;
+            let alone = self.wire.syncs_next() && self.session.transaction.block == Block::None;
             match &plan.action {
                 Action::Empty => return Ok(Step::Empty),
                 Action::Select(_) => {
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if cursor.fill(&mut self.session, &mut self.wire.out, &portal.formats, left).await? {
                 let tag = format!("SELECT {}", cursor.sent - before);
                 portal.state = State::Done;
-                let alone = self.wire.next_kind() == Some(b'S');
+                let alone = self.wire.syncs_next();
                 return self.finished(tag, alone).await;
             }
             if cursor.sent - before == most {

@@ -102,8 +102,8 @@ impl<'a> Lexer<'a> {
             [b'"', ..] => self.quoted(begin)?,
             [b'$', digit, ..] if digit.is_ascii_digit() => self.param()?,
             [b'$', ..] => self.dollar_string(begin)?,
-            [b'0'..=b'9', ..] => self.number(),
-            [b'.', digit, ..] if digit.is_ascii_digit() => self.number(),
+            [b'0'..=b'9', ..] => self.number()?,
+            [b'.', digit, ..] if digit.is_ascii_digit() => self.number()?,
             [mark @ (b'(' | b')' | b'[' | b']' | b',' | b';' | b'.'), ..] => {
                 self.at += 1;
                 Token::Mark(char::from(*mark))
@@ -118,8 +118,7 @@ impl<'a> Lexer<'a> {
             }
             [byte, ..] if OPERATOR_BYTES.contains(byte) => Token::Operator(self.operator()),
             [byte, ..] if byte.is_ascii_alphabetic() || *byte == b'_' || *byte >= 0x80 => {
-                let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'$' | 0x80..);
-                self.at += rest.iter().take_while(|byte| word(byte)).count();
+                self.at += rest.iter().take_while(|byte| is_in_word(**byte)).count();
                 Token::Word(self.sql[begin..self.at].to_ascii_lowercase())
             }
             [_, ..] => {
@@ -278,7 +277,7 @@ impl<'a> Lexer<'a> {
         Ok(Token::Text(content[..end].to_owned()))
     }
 
-    fn number(&mut self) -> Token {
+    fn number(&mut self) -> Sql<Token> {
         let begin = self.at;
         let bytes = self.sql.as_bytes();
         let digits = |mut at: usize| {
@@ -299,7 +298,13 @@ impl<'a> Lexer<'a> {
             }
         }
         self.at = at;
-        Token::Number(self.sql[begin..at].to_owned())
+        let junk = self.rest().iter().take_while(|byte| is_in_word(**byte)).count();
+        if junk > 0 {
+            let near = &self.sql[begin..at + junk];
+            let text = format!("trailing junk after numeric literal at or near \"{near}\"");
+            return Err(SqlError::new("42601", text).at(begin));
+        }
+        Ok(Token::Number(self.sql[begin..at].to_owned()))
     }
 
     /// The longest operator; a `+` or `-` ends none unless it holds a character that no operator of standard SQL
@@ -322,4 +327,9 @@ impl<'a> Lexer<'a> {
         let text = &self.sql[begin..self.at];
         if text == "!=" { "<>".to_owned() } else { text.to_owned() }
     }
+}
+
+/// Whether a byte may stand in a name behind its first.
+fn is_in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }

@@ -23,6 +23,10 @@ fn what_is_no_sql_is_told_as_postgresql_tells_it() {
     check("select 'abc", expect![[r#"42601 unterminated quoted string at or near "'abc" at Some(7)"#]]);
     check("select \"abc", expect![[r#"42601 unterminated quoted identifier at or near ""abc" at Some(7)"#]]);
     check("select 1 2", expect![[r#"42601 syntax error at or near "2" at Some(9)"#]]);
+    check(
+        "select 1_000",
+        expect![[r#"42601 trailing junk after numeric literal at or near "1_000" at Some(7)"#]],
+    );
     check("/* open", expect![[r#"42601 unterminated /* comment at or near "/* open" at Some(0)"#]]);
     check(
         "select f(a => 1, 2)",
