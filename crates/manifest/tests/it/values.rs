@@ -225,6 +225,7 @@ fn the_example_is_read_whole() {
                     "tls/server.key",
                 ),
             },
+            streams: None,
             log: Log {
                 format: Json,
                 access: true,
