@@ -15,6 +15,10 @@ const GROUPS_MAX: usize = 200_000;
 
 /// The rows of a view, in the order of what they are counted by.
 pub(crate) async fn rows(view: &View, session: &Session) -> Sql<Vec<Vec<Value<'static>>>> {
+    rows_within(view, session, GROUPS_MAX).await
+}
+
+async fn rows_within(view: &View, session: &Session, groups_max: usize) -> Sql<Vec<Vec<Value<'static>>>> {
     let mut groups: BTreeMap<Vec<String>, i64> = BTreeMap::new();
     let mut total: i64 = 0;
     let mut scan = Scan::new(Read::all(), &session.transaction.pending, None, None);
@@ -27,8 +31,8 @@ pub(crate) async fn rows(view: &View, session: &Session) -> Sql<Vec<Vec<Value<'s
         };
         let group: Vec<String> = view.by.iter().map(|by| name(by).to_owned()).collect();
         *groups.entry(group).or_default() += 1;
-        if groups.len() > GROUPS_MAX {
-            let text = format!("the view \"{}\" has more than {GROUPS_MAX} rows", view.name);
+        if groups.len() > groups_max {
+            let text = format!("the view \"{}\" has more than {groups_max} rows", view.name);
             return Err(SqlError::new("54000", text));
         }
     }
@@ -58,4 +62,42 @@ pub(crate) fn types() -> Vec<Vec<Value<'static>>> {
         ]
     };
     Type::all().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messagedb::relations::VIEWS;
+    use crate::messagedb::session::Shared;
+    use crate::messagedb::settings::Settings;
+    use std::sync::Arc;
+    use store::{Append, Memory, NewMessage, Store, Uuid};
+
+    #[tokio::test]
+    async fn a_view_has_so_many_rows_and_no_more() {
+        let clock = base::Clock::system();
+        let store = Store::new(Memory::new(clock.clone()));
+        for (number, stream) in ["b-1", "a-1", "b-1"].into_iter().enumerate() {
+            let id = Uuid::from_u128(number as u128);
+            let messages = vec![NewMessage { id, kind: "T".into(), data: None, metadata: None }];
+            store
+                .append(vec![Append { stream: stream.into(), expected_version: None, messages }])
+                .await
+                .unwrap();
+        }
+        let shared = Shared {
+            store,
+            settings: Settings::default(),
+            clock,
+            chance: base::Chance::seeded(1),
+            locks: crate::messagedb::locks::Locks::default(),
+            channels: crate::messagedb::notices::Channels::default(),
+            sessions: std::sync::Mutex::default(),
+        };
+        let session = Session::new(Arc::new(shared), 1, "message_store", "message_store");
+        let rows = rows_within(&VIEWS[0], &session, 2).await.unwrap();
+        assert_eq!(rows[0][0], Value::text("a-1"), "in the order of their names");
+        assert_eq!(rows[1][1..], [Value::Int(2), Value::Numeric(Numeric::new(6667, 2))]);
+        assert_eq!(rows_within(&VIEWS[0], &session, 1).await.unwrap_err().code, "54000");
+    }
 }

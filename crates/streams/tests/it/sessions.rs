@@ -361,6 +361,27 @@ fn settings_of_a_transaction_go_with_it() {
 }
 
 #[test]
+fn a_session_keeps_within_its_bounds() {
+    let server = Server::start();
+    let mut raw = Raw::connect(server.port);
+    raw.query("BEGIN");
+    raw.query(&"SAVEPOINT s;".repeat(100));
+    check(&mut raw, "SAVEPOINT s", expect!["54000 at most 100 savepoints go E"]);
+    raw.query("ROLLBACK; BEGIN");
+    raw.query(&"NOTIFY a;".repeat(1_000));
+    check(&mut raw, "NOTIFY a", expect!["54000 too many notifications in one transaction E"]);
+    raw.query("ROLLBACK");
+    let columns = format!("SELECT 1{}", ", 1".repeat(1_664));
+    check(&mut raw, &columns, expect!["54011 target lists can have at most 1664 entries I"]);
+    raw.query("SET message_store.debug_write = on");
+    let writes: Vec<String> =
+        (1..=120).map(|number| format!("write_message({}, 'a-1', 'T', '{{}}')", id(number))).collect();
+    let answer = raw.query(&format!("SELECT {}", writes.join(", ")));
+    assert_eq!((answer.notices.len(), answer.error.is_none()), (1_000, true));
+    check(&mut raw, "SELECT stream_version('a-1')", expect!["119; SELECT 1 I"]);
+}
+
+#[test]
 fn a_transaction_that_idles_too_long_ends_and_lets_others_in() {
     let server =
         Server::with(Settings { transaction_idle_wait: Duration::from_millis(100), ..Settings::default() });
