@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{Conversation, Rest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use wire::raw::{self, ReadHead, chunked_body, request_head, response_head};
+use wire::raw::{self, ProxyHeader, ReadHead, chunked_body, request_head, response_head};
 use wire::{Body, Drainer, Handler, Headers, Http1, Limits, Peer, Request, Response};
 
 /// More than the heads that are tried.
@@ -19,6 +19,20 @@ const PIECES: [usize; 4] = [usize::MAX, 1, 3, 64];
 
 /// A body may be this long.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A header of the PROXY protocol is found, refused or awaited; it is not longer than what there is, more bytes
+/// behind it change nothing, and fewer of them are never another one.
+pub(crate) fn any_proxy_header(bytes: &[u8]) {
+    let found = raw::proxy_header(bytes);
+    if let ProxyHeader::Complete { length, .. } = found {
+        assert!(length <= bytes.len());
+        assert_eq!(raw::proxy_header(&[bytes, b"GET / HTTP/1.1"].concat()), found);
+        for shorter in 1..length {
+            let partial = raw::proxy_header(&bytes[..shorter]);
+            assert_eq!(partial, ProxyHeader::Partial, "of {length} only {shorter}");
+        }
+    }
+}
 
 /// A request's head is read, refused or awaited, in whatever pieces it comes; what is read says the same when it
 /// is written and read again.

@@ -83,7 +83,11 @@ impl Clock {
             Inner::System => {
                 static START: OnceLock<Instant> = OnceLock::new();
                 let start = START.get_or_init(Instant::now);
-                Moment(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+                let since = start.elapsed();
+                // 64 bits of nanoseconds last for 584 years.
+                Moment(
+                    since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()),
+                )
             }
             Inner::Hand(hand) => hand.read().0,
         }

@@ -160,9 +160,6 @@ impl Account {
 
     /// Counts the bytes of the request's body as they pass.
     pub(crate) fn count_body(&mut self, body: Body) -> Body {
-        if body.is_empty() {
-            return body;
-        }
         let counter = Arc::new(AtomicU64::new(0));
         self.request_bytes = Some(counter.clone());
         body.with_counter(counter)

@@ -350,9 +350,12 @@ impl Handler for Gateway {
         account::tell_refused(self, refused, peer);
     }
 
-    async fn handle(&self, request: Request, peer: &Peer) -> Response {
+    async fn handle(&self, mut request: Request, peer: &Peer) -> Response {
         let mut account = Account::begin(self, &request, peer);
-        let request = request.map(|body| account.count_body(body));
+        if !request.body().is_empty() {
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = account.count_body(body);
+        }
         let mut exchange = self.exchange(request, peer, &account);
         let mut response = match self.check(&mut exchange) {
             Some(refusal) => refusal,

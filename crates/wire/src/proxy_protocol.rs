@@ -109,17 +109,24 @@ async fn read(stream: &mut TcpStream) -> Option<Option<Ends>> {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Parsed {
+/// What bytes are as a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
     /// More bytes are needed.
     Partial,
-    /// The first `length` bytes are the header; `None` where it names nobody.
-    Complete { length: usize, ends: Option<Ends> },
+    /// The first bytes are the header.
+    Complete {
+        /// So many of them.
+        length: usize,
+        /// Client and destination, unless it names nobody.
+        ends: Option<(SocketAddr, SocketAddr)>,
+    },
     /// This is no header.
     Malformed,
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+/// The header that these bytes begin with.
+pub fn parse(bytes: &[u8]) -> Parsed {
     let begins_as = |start: &[u8]| bytes.iter().zip(start).all(|(is, wanted)| is == wanted);
     if begins_as(SIGNATURE) {
         binary(bytes)

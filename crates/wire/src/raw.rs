@@ -2,6 +2,7 @@
 //! for fuzz targets. Nothing else may use it, and nothing here is promised.
 
 pub use crate::h1::parts::{ReadBody, ReadHead, chunked_body, request_head, response_head};
+pub use crate::proxy_protocol::{Parsed as ProxyHeader, parse as proxy_header};
 
 use crate::{Connection, Dialer, Drain, Edge, Handler, Http1, Limits, Peer};
 use base::Fault;

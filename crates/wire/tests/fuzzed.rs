@@ -9,6 +9,7 @@ use std::path::Path;
 fn bytes_that_fuzzing_kept_are_no_reason_to_panic() {
     replay("request_head", 10, http_properties::any_request_head);
     replay("response_head", 8, http_properties::any_response_head);
+    replay("proxy_header", 6, http_properties::any_proxy_header);
     replay("chunks", 8, http_properties::any_chunks);
     replay("connection", 10, http_properties::any_connection);
     replay("answer", 8, http_properties::any_answer);
