@@ -6,6 +6,8 @@
 
 #![expect(clippy::cast_possible_wrap, reason = "positions, lengths and counts stay far below 2^63")]
 
+#[cfg(test)]
+mod conformance;
 mod embedded;
 mod encrypted;
 mod engine;
@@ -14,6 +16,7 @@ mod log;
 mod memory;
 mod message;
 pub mod names;
+mod postgres;
 mod read;
 pub mod state;
 mod store;
@@ -27,6 +30,7 @@ pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
 pub use names::Member;
+pub use postgres::{Postgres, PostgresOptions, Time};
 pub use read::{CategoryInfo, Direction, Page, Read, Removal, Scope, StreamInfo, StreamList};
 pub use state::State;
 pub use store::Store;

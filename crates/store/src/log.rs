@@ -210,4 +210,4 @@ impl Engine for Log {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

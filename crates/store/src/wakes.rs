@@ -71,6 +71,30 @@ impl Wakes {
         }
     }
 
+    /// Tells of a message that became visible in its stream, and may not yet be among all messages.
+    pub(crate) fn appended_to(&self, stream: &str) {
+        if self.0.watches.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let scopes = self.0.scopes();
+        let of = [scopes.categories.get(names::category(stream)), scopes.streams.get(stream)];
+        for sender in of.into_iter().flatten() {
+            sender.send_modify(|_| {});
+        }
+    }
+
+    /// Tells that there are more among all messages.
+    pub(crate) fn all(&self, head: i64) {
+        if let Some(sender) = &self.0.scopes().all {
+            sender.send_replace(head);
+        }
+    }
+
+    /// Whether anybody waits for all messages.
+    pub(crate) fn is_all_watched(&self) -> bool {
+        self.0.scopes().all.is_some()
+    }
+
     /// Wakes everybody, as an engine does that may have missed something.
     pub fn everybody(&self) {
         let scopes = self.0.scopes();

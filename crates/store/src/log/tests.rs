@@ -2,7 +2,6 @@
 
 mod damage;
 mod faults;
-mod model;
 mod sim;
 
 use super::*;
@@ -29,6 +28,42 @@ fn all_messages(shared: &Shared) -> Vec<Message> {
             return messages;
         }
         read.from = page.next;
+    }
+}
+
+/// A log on a simulated disk, of options by chance, for what every engine has to do alike.
+pub(crate) struct Simulated {
+    disk: sim::SimDisk,
+    clock: Clock,
+    options: LogOptions,
+    store: Store,
+}
+
+impl Simulated {
+    pub(crate) fn new(clock: Clock, chance: &base::Chance) -> Self {
+        let options = LogOptions {
+            segment_bytes: 3_000 + 4_000 * chance.below(3) as u64,
+            segment_messages: 5 + chance.below(60),
+            filter_bytes: [0, 200, 1 << 20][chance.below(3)],
+            runs_in_filter: 2 + chance.below(3),
+            background: chance.below(2) == 0,
+        };
+        let disk = sim::SimDisk::new(chance.fork());
+        let store = Store::new(Log::on(Arc::new(disk.clone()), clock.clone(), options).unwrap().0);
+        Self { disk, clock, options, store }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// Closes the log, finds nothing wrong with it, and opens it again.
+    pub(crate) fn open_again(&mut self) {
+        self.store = Store::new(crate::Memory::new(self.clock.clone()));
+        let report = verify::verify_disk(Arc::new(self.disk.clone())).unwrap();
+        assert!(report.findings.is_empty(), "{report:?}");
+        self.store =
+            Store::new(Log::on(Arc::new(self.disk.clone()), self.clock.clone(), self.options).unwrap().0);
     }
 }
 
@@ -187,28 +222,32 @@ async fn the_calls_that_wait_for_the_disk_are_bounded_in_number_and_in_bytes() {
 }
 
 #[tokio::test]
-async fn a_page_keeps_within_its_bounds_and_the_next_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = Log::open(folder.path(), Clock::system(), LogOptions::default()).unwrap().0;
-    for store in [Store::new(log), Store::new(crate::Memory::new(Clock::system()))] {
-        let many = (0..10_000).map(|id| message(id, "1")).collect();
-        let large = format!("\"{}\"", "x".repeat(1 << 20));
-        let mut appends = vec![("a", many), ("a", vec![message(10_000, "1")])];
-        appends.extend((0..20).map(|id| ("b", vec![message(20_000 + id, &large)])));
-        for (stream, messages) in appends {
-            let append = Append { stream: stream.into(), expected_version: None, messages };
-            store.append(vec![append]).await.unwrap();
-        }
-        let first = store.read(Read::stream("a").limit(usize::MAX)).await.unwrap();
-        assert_eq!((first.messages.len(), first.more, first.next), (10_000, true, 10_000));
-        let rest = store.read(Read::stream("a").from(first.next)).await.unwrap();
-        assert_eq!((rest.messages.len(), rest.more), (1, false));
-        let first = store.read(Read::stream("b")).await.unwrap();
-        assert_eq!((first.messages.len(), first.more), (16, true));
-        let rest = store.read(Read::stream("b").from(first.next)).await.unwrap();
-        assert_eq!((rest.messages.len(), rest.more), (4, false));
-        assert_eq!(store.read(Read::all().limit(0)).await.unwrap(), Page { next: 1, ..Page::default() });
+async fn memory_does_not_grow_with_the_log() {
+    let (clock, _hand) = Clock::by_hand(base::UnixTime::default());
+    let options = LogOptions {
+        segment_bytes: 4 << 10,
+        segment_messages: 20,
+        filter_bytes: 4 << 10,
+        runs_in_filter: 32,
+        background: false,
+    };
+    let disk = sim::SimDisk::new(base::Chance::seeded(1));
+    let (log, _) = Log::on(Arc::new(disk), clock, options).unwrap();
+    for nth in 0..600u128 {
+        let messages = (0..10).map(|of| message(nth * 10 + of, "1")).collect();
+        let append = Append { stream: format!("a-{nth}"), expected_version: Some(-1), messages };
+        log.append_all(vec![append]).await.unwrap();
     }
+    assert_eq!(all_messages(&log.shared).len(), 6_000);
+    let map = log.shared.map();
+    assert!(map.segments.len() > shared::FILES_MAX);
+    let in_memory = map.parts.iter().filter(|part| matches!(part, index::Part::Tail(_)));
+    assert!(in_memory.count() <= 2);
+    assert!(log.shared.open_files() <= shared::FILES_MAX);
+    let (filter_bytes, open_runs) = log.shared.runs.held();
+    assert!(filter_bytes <= 4 << 10 && open_runs <= run::OPEN_MAX);
+    assert!(map.parts.len() > run::OPEN_MAX);
+    assert_eq!(map.filters.len(), (map.parts.len() - 1) / 32, "most runs share a filter in a file");
 }
 
 #[tokio::test]

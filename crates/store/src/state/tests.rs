@@ -1,6 +1,7 @@
 //! Stories that every engine of small state has to tell alike.
 
 use super::*;
+use crate::{Postgres, PostgresOptions, Time};
 use base::{Clock, ClockHand, UnixTime};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -10,22 +11,39 @@ struct World {
     state: State,
     clock: Clock,
     hand: ClockHand,
-    folder: tempfile::TempDir,
+    place: Place,
+}
+
+/// Where the state of a world is.
+enum Place {
+    Folder(tempfile::TempDir),
+    Database(String),
+}
+
+/// Which engine.
+#[derive(Clone, Copy)]
+enum Which {
+    Sqlite,
+    Postgres,
 }
 
 impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    async fn new(which: Which) -> Self {
+        let place = match which {
+            Which::Sqlite => Place::Folder(tempfile::tempdir().unwrap()),
+            Which::Postgres => {
+                let server = testkit::Postgres::shared();
+                Place::Database(server.url(&server.database()))
+            }
+        };
         let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_micros(START as u64)));
-        let state = State::new(Sqlite::open(folder.path(), clock.clone()).unwrap());
-        Self { state, clock, hand, folder }
+        Self { state: place.open(&clock).await, clock, hand, place }
     }
 
-    fn open_again(self) -> Self {
-        let Self { state, clock, hand, folder } = self;
+    async fn open_again(self) -> Self {
+        let Self { state, clock, hand, place } = self;
         drop(state);
-        let state = State::new(Sqlite::open(folder.path(), clock.clone()).unwrap());
-        Self { state, clock, hand, folder }
+        Self { state: place.open(&clock).await, clock, hand, place }
     }
 
     async fn value(&self, key: &str) -> Option<(String, i64)> {
@@ -34,13 +52,48 @@ impl World {
     }
 }
 
+impl Place {
+    async fn open(&self, clock: &Clock) -> State {
+        match self {
+            Self::Folder(folder) => State::new(Sqlite::open(folder.path(), clock.clone()).unwrap()),
+            Self::Database(url) => {
+                let options = PostgresOptions { time: Time::Clock, ..PostgresOptions::default() };
+                Postgres::open(url, clock.clone(), options).await.unwrap().state()
+            }
+        }
+    }
+}
+
+/// One test for each engine, of one story.
+macro_rules! each_engine {
+    ($($story:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $story() { super::$story(super::Which::Sqlite).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $story() { super::$story(super::Which::Postgres).await; })*
+        }
+    };
+}
+
+each_engine! {
+    a_value_changes_only_where_its_condition_holds
+    changes_are_made_together_or_not_at_all
+    a_value_goes_when_its_time_has_come
+    keys_are_listed_by_prefix_in_pages
+    a_lease_passes_on_with_a_larger_token
+    a_timer_fires_until_it_is_finished_and_survives
+    a_timer_that_repeats_keeps_its_beat_and_leaves_out_what_was_missed
+    many_at_once_are_counted_right
+    state_keeps_within_its_bounds
+}
+
 fn set(key: &str, value: &str) -> Change {
     Change::set(Key::new("app", key), value)
 }
 
-#[tokio::test]
-async fn a_value_changes_only_where_its_condition_holds() {
-    let world = World::new();
+async fn a_value_changes_only_where_its_condition_holds(which: Which) {
+    let world = World::new(which).await;
     let state = &world.state;
     assert_eq!(world.value("a").await, None);
     let first = state.apply(vec![set("a", "1").when(Condition::Absent)]).await.unwrap()[0];
@@ -57,22 +110,20 @@ async fn a_value_changes_only_where_its_condition_holds() {
     assert_eq!(state.get(Key::new("other", "a")).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn changes_are_made_together_or_not_at_all() {
-    let world = World::new();
+async fn changes_are_made_together_or_not_at_all(which: Which) {
+    let world = World::new(which).await;
     world.state.apply(vec![set("a", "1"), set("b", "1")]).await.unwrap();
     let changes =
         vec![set("a", "2"), Change::delete(Key::new("app", "b")), set("c", "2").when(Condition::Etag(9))];
     let conflict = world.state.apply(changes).await.unwrap_err();
     assert_eq!(conflict.to_string(), "there is no value of `c`");
-    let world = world.open_again();
+    let world = world.open_again().await;
     assert_eq!(world.value("a").await.unwrap().0, "1");
     assert_eq!(world.value("b").await.unwrap().0, "1");
 }
 
-#[tokio::test]
-async fn a_value_goes_when_its_time_has_come() {
-    let world = World::new();
+async fn a_value_goes_when_its_time_has_come(which: Which) {
+    let world = World::new(which).await;
     world.state.apply(vec![set("short", "1").ttl(SECOND), set("long", "1")]).await.unwrap();
     world.hand.advance(Duration::from_micros(999_999));
     assert!(world.value("short").await.is_some());
@@ -82,9 +133,8 @@ async fn a_value_goes_when_its_time_has_come() {
     assert_eq!(world.state.list("app", "", None, 10).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn keys_are_listed_by_prefix_in_pages() {
-    let world = World::new();
+async fn keys_are_listed_by_prefix_in_pages(which: Which) {
+    let world = World::new(which).await;
     let keys = ["a", "b%1", "b%2", "b_", "bé", "c"];
     world.state.apply(keys.iter().map(|key| set(key, key)).collect()).await.unwrap();
     let list = async |prefix, after, limit| {
@@ -97,9 +147,8 @@ async fn keys_are_listed_by_prefix_in_pages() {
     assert_eq!(list("", Some("bé"), 10).await, ["c"]);
 }
 
-#[tokio::test]
-async fn a_lease_passes_on_with_a_larger_token() {
-    let world = World::new();
+async fn a_lease_passes_on_with_a_larger_token(which: Which) {
+    let world = World::new(which).await;
     let acquire = async |holder| world.state.acquire("job", holder, SECOND * 10).await.unwrap();
     let ann = acquire("ann").await;
     assert_eq!((ann.holder.as_str(), ann.until), ("ann", START + 10_000_000));
@@ -124,9 +173,8 @@ fn timer(key: &str, after_ms: i64) -> Timer {
     Timer { key: Key::new("app", key), due, every: None, payload: key.as_bytes().to_vec() }
 }
 
-#[tokio::test]
-async fn a_timer_fires_until_it_is_finished_and_survives() {
-    let world = World::new();
+async fn a_timer_fires_until_it_is_finished_and_survives(which: Which) {
+    let world = World::new(which).await;
     let mut set = world.state.timers_set();
     world.state.set_timer(timer("late", 2_000)).await.unwrap();
     world.state.set_timer(timer("early", 1_000)).await.unwrap();
@@ -135,7 +183,7 @@ async fn a_timer_fires_until_it_is_finished_and_survives() {
     assert_eq!(world.state.next_due("app").await.unwrap(), Some(START + 1_000_000));
     assert_eq!(world.state.take_due("app", 10, SECOND).await.unwrap(), []);
     world.hand.advance(SECOND * 2);
-    let world = world.open_again();
+    let world = world.open_again().await;
     let taken = world.state.take_due("app", 10, SECOND).await.unwrap();
     assert_eq!(taken.iter().map(|due| due.timer.key.key.as_str()).collect::<Vec<_>>(), ["early", "late"]);
     assert_eq!(taken[0].timer.payload, b"early");
@@ -154,9 +202,8 @@ async fn a_timer_fires_until_it_is_finished_and_survives() {
     assert_eq!(world.state.next_due("app").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_timer_that_repeats_keeps_its_beat_and_leaves_out_what_was_missed() {
-    let world = World::new();
+async fn a_timer_that_repeats_keeps_its_beat_and_leaves_out_what_was_missed(which: Which) {
+    let world = World::new(which).await;
     world.state.set_timer(Timer { every: Some(SECOND), ..timer("beat", 500) }).await.unwrap();
     let mut dues = Vec::new();
     for wait in [500, 1_000, 3_700, 300] {
@@ -168,9 +215,8 @@ async fn a_timer_that_repeats_keeps_its_beat_and_leaves_out_what_was_missed() {
     assert_eq!(dues, [500, 1_500, 2_500, 5_500]);
 }
 
-#[tokio::test]
-async fn many_at_once_are_counted_right() {
-    let world = World::new();
+async fn many_at_once_are_counted_right(which: Which) {
+    let world = World::new(which).await;
     world.state.apply(vec![set("count", "0")]).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -188,12 +234,11 @@ async fn many_at_once_are_counted_right() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    assert_eq!(world.open_again().value("count").await.unwrap().0, "80");
+    assert_eq!(world.open_again().await.value("count").await.unwrap().0, "80");
 }
 
-#[tokio::test]
-async fn state_keeps_within_its_bounds() {
-    let world = World::new();
+async fn state_keeps_within_its_bounds(which: Which) {
+    let world = World::new(which).await;
     let refused = |error: ChangeError| Fault::from(error).to_string();
     let changes = vec![set("a", "1"); bounds::CHANGES_MAX + 1];
     assert_eq!(
@@ -210,8 +255,9 @@ async fn state_keeps_within_its_bounds() {
 
 #[test]
 fn state_of_a_newer_program_is_refused() {
-    let World { state, clock, folder, .. } = World::new();
-    drop(state);
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, _hand) = Clock::by_hand(UnixTime::default());
+    drop(Sqlite::open(folder.path(), clock.clone()).unwrap());
     let connection = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     connection.pragma_update(None, "user_version", 2).unwrap();
     drop(connection);
