@@ -12,8 +12,9 @@ use std::pin::Pin;
 /// What an engine will answer.
 pub type Answer<'a, T, E = Fault> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// Keeps messages. Global positions are gapless from 1 in the order in which messages become visible, and
-/// positions of a stream are gapless from 0.
+/// Keeps messages. Global positions grow from 1 in the order in which messages become visible to who reads all of
+/// them, and positions of a stream are gapless from 0. In PostgreSQL global positions have gaps, where a
+/// transaction was rolled back; elsewhere they have none.
 pub trait Engine: Send + Sync + 'static {
     /// Appends all of it or nothing, and answers when it is durable: one [`Appended`] for each [`Append`].
     /// Each expected version is compared with what the appends before it in the list leave behind.
@@ -22,7 +23,7 @@ pub trait Engine: Send + Sync + 'static {
     /// One page of messages.
     fn read(&self, read: Read) -> Answer<'_, Page>;
 
-    /// Takes messages away for good. Answers how many.
+    /// Takes messages away for good: nobody reads them any more. Answers how many.
     fn remove(&self, removal: Removal) -> Answer<'_, u64>;
 
     /// The position of a stream's last message, -1 for none.

@@ -45,7 +45,8 @@ pub struct Append {
     pub messages: Vec<NewMessage>,
 }
 
-/// Where the messages of an [`Append`] now stand. Both ranges include their ends and have no gap.
+/// Where the messages of an [`Append`] now stand. Both ranges include their ends. Positions in the stream have no gap;
+/// global ones neither, but in PostgreSQL, where others may append at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The first message's position in its stream; the first of a stream is 0.

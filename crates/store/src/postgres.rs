@@ -12,8 +12,8 @@ mod tend;
 mod tls;
 
 use crate::{
-    Answer, Append, AppendError, Appended, CategoryInfo, Encrypted, Engine, Message, Page, Read, Removal,
-    Scope, State, Store, StreamInfo, StreamList, Uuid, Wakes,
+    Answer, Append, AppendError, Appended, CategoryInfo, Direction, Encrypted, Engine, Message, Page, Read,
+    Removal, Scope, State, Store, StreamInfo, StreamList, Uuid, Wakes,
 };
 use append::Appends;
 use base::{Clock, Fault};
@@ -75,21 +75,22 @@ impl Postgres {
         let (wakes, timers_set) = (Arc::new(Wakes::new()), Arc::new(watch::Sender::new(0)));
         let time = options.time;
         let appends = Arc::new(Appends::new(links.clone(), time, clock.clone()));
-        let state = PostgresState::new(links.clone(), time, clock.clone(), timers_set.clone());
         let tender = Tender {
             links: links.clone(),
             frontier: frontier.clone(),
             wakes: wakes.clone(),
-            timers_set,
+            timers_set: timers_set.clone(),
             time,
-            clock,
+            clock: clock.clone(),
         };
         let listening = Arc::new(Notify::new());
         let mut tasks = Tasks(vec![tokio::spawn(tender.run(listening.clone())).abort_handle()]);
-        for _ in 0..LANES {
-            tasks.0.push(tokio::spawn(appends.clone().run()).abort_handle());
+        for lane in 0..LANES {
+            tasks.0.push(tokio::spawn(appends.clone().run(lane > 0)).abort_handle());
         }
         listening.notified().await;
+        let tasks = Arc::new(tasks);
+        let state = PostgresState::new(links.clone(), time, clock, timers_set, tasks.clone());
         let messages = PostgresMessages { links, appends, reading, frontier, wakes, _tasks: tasks };
         Ok(Self { messages: Arc::new(messages), state: Arc::new(state) })
     }
@@ -130,14 +131,24 @@ struct PostgresMessages {
     reading: Reading,
     frontier: Arc<Frontier>,
     wakes: Arc<Wakes>,
-    _tasks: Tasks,
+    _tasks: Arc<Tasks>,
 }
 
 impl PostgresMessages {
     async fn read_page(&self, read: Read) -> Result<Page, Fault> {
+        if read.limit == 0 {
+            return Ok(Page { next: read.from, ..Page::default() });
+        }
+        let known = self.frontier.known().await;
+        let behind = known.saturating_sub(read.messages_max() as i64);
+        if read.scope == Scope::All && read.direction == Direction::Forward && read.from < behind {
+            // Far behind what was settled long ago: nothing newer matters yet.
+            let page = self.reading.read(&read, known).await?;
+            return Ok(Page { more: true, ..page });
+        }
         let settled = match read.scope {
             Scope::Stream(_) => 0,
-            Scope::Category(_) => self.frontier.known().await,
+            Scope::Category(_) => known,
             Scope::All => {
                 let (settled, waits) = self.frontier.now().await?;
                 if waits {

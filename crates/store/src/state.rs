@@ -14,8 +14,10 @@ pub use sqlite::Sqlite;
 
 /// The written limits of small state.
 pub mod bounds {
-    /// Bytes of the name of a space, a key, a lease, a holder or a timer.
+    /// Bytes of a key, of the name of a lease or of a holder.
     pub const NAME_BYTES_MAX: usize = 2_048;
+    /// Bytes of the name of a space. With a key it has to fit an index of PostgreSQL, which ends at about 2,700.
+    pub const SPACE_BYTES_MAX: usize = 512;
     /// Bytes of a value, or of what a timer carries.
     pub const VALUE_BYTES_MAX: usize = 4 << 20;
     /// Changes that are made together.
@@ -334,17 +336,17 @@ impl State {
 }
 
 fn check_key(key: &Key) -> Result<(), Fault> {
-    check_name(&key.space)?;
+    check_length(&key.space, bounds::SPACE_BYTES_MAX)?;
     check_name(&key.key)
 }
 
 fn check_name(name: &str) -> Result<(), Fault> {
-    if name.len() > bounds::NAME_BYTES_MAX {
-        return Err(too_much(format!(
-            "a name has `{}` bytes, at most `{}` go",
-            name.len(),
-            bounds::NAME_BYTES_MAX
-        )));
+    check_length(name, bounds::NAME_BYTES_MAX)
+}
+
+fn check_length(name: &str, max: usize) -> Result<(), Fault> {
+    if name.len() > max {
+        return Err(too_much(format!("a name has `{}` bytes, at most `{max}` go", name.len())));
     }
     Ok(())
 }

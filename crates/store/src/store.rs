@@ -41,8 +41,8 @@ impl Store {
         self.0.read(read).await
     }
 
-    /// Takes messages away for good, and answers how many. Their bytes are gone from the store's files when it
-    /// answers, not from backups.
+    /// Takes messages away for good, and answers how many. Their bytes are gone from an embedded store's files when it
+    /// answers, not from backups; PostgreSQL's own files lose them as it vacuums.
     pub async fn remove(&self, removal: Removal) -> Result<u64, Fault> {
         self.0.remove(removal).await
     }

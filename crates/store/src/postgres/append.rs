@@ -11,7 +11,7 @@ use base::{Clock, Fault, Kind, Retry};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Row};
@@ -58,7 +58,8 @@ pub(super) struct Appends {
     time: Time,
     clock: Clock,
     queue: Mutex<Queue>,
-    waiting: Notify,
+    /// Changes whenever there may be something to take.
+    changed: watch::Sender<u64>,
     calls: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
@@ -99,8 +100,9 @@ impl Call {
 }
 
 impl Queue {
-    /// The next calls for one transaction, in their order; those of a category stay behind each other.
-    fn take(&mut self) -> Vec<Call> {
+    /// The next calls for one transaction, in their order; those of a category stay behind each other. Calls that
+    /// wait for somebody else's lock only if `waits`.
+    fn take(&mut self, waits: bool) -> Vec<Call> {
         let (mut group, mut messages, mut bytes): (Vec<Call>, _, _) = (Vec::new(), 0, 0);
         let (mut left, mut passed) = (VecDeque::new(), self.held.clone());
         while let Some(call) = self.calls.pop_front() {
@@ -116,7 +118,7 @@ impl Queue {
                         && bytes < GROUP_BYTES_MAX
                 }
             };
-            if fits && !call.keys.iter().any(|key| passed.contains(key)) {
+            if fits && (waits || !call.waits) && !call.keys.iter().any(|key| passed.contains(key)) {
                 messages += call.messages();
                 bytes += call.bytes;
                 group.push(call);
@@ -157,7 +159,7 @@ impl Appends {
             time,
             clock,
             queue: Mutex::default(),
-            waiting: Notify::new(),
+            changed: watch::Sender::new(0),
             calls: Arc::new(Semaphore::new(WAITING_MAX)),
             room: Arc::new(Semaphore::new(ROOM_PIECES)),
         }
@@ -190,20 +192,26 @@ impl Appends {
             attempts: 0,
             _room: (calls, room),
         });
-        self.waiting.notify_one();
+        self.tell();
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Takes calls through transactions, one after the other, for ever. Several do so beside each other.
-    pub(super) async fn run(self: Arc<Self>) {
+    fn tell(&self) {
+        self.changed.send_modify(|times| *times += 1);
+    }
+
+    /// Takes calls through transactions, one after the other, for ever. Several do so beside each other; one at least
+    /// does not wait for locks, so that there is always a way for calls whose categories are free.
+    pub(super) async fn run(self: Arc<Self>, waits: bool) {
+        let mut changed = self.changed.subscribe();
         loop {
-            let group = self.queue().take();
+            changed.mark_unchanged();
+            let group = self.queue().take(waits);
             if group.is_empty() {
-                self.waiting.notified().await;
+                // The sender is in `self`, so this can't fail.
+                drop(changed.changed().await);
                 continue;
             }
-            // Others may go beside it.
-            self.waiting.notify_one();
             let held: BTreeSet<i64> = group.iter().flat_map(|call| call.keys.iter().copied()).collect();
             let again = self.finish(self.attempt(group).await).await;
             let mut queue = self.queue();
@@ -214,7 +222,7 @@ impl Appends {
                 queue.calls.push_front(call);
             }
             drop(queue);
-            self.waiting.notify_one();
+            self.tell();
         }
     }
 
@@ -235,7 +243,9 @@ impl Appends {
                 again
             }
             Attempt::Spoiled(mut calls, fault) => {
-                if calls.len() == 1 && calls[0].attempts >= ATTEMPTS_MAX {
+                let is_final =
+                    |call: &Call| call.attempts >= ATTEMPTS_MAX || call.alone && fault.retry == Retry::No;
+                if calls.len() == 1 && is_final(&calls[0]) {
                     return Self::fail(calls, &fault);
                 }
                 for call in &mut calls {
@@ -312,6 +322,8 @@ impl Appends {
         let asked = async {
             let locks = lent.statement(if waits { WAIT_FOR_LOCKS } else { TRY_LOCKS }).await?;
             let (versions, kept) = (lent.statement(VERSIONS).await?, lent.statement(KEPT).await?);
+            // Known before anything hangs on it.
+            lent.statement(INSERT).await?;
             // All four are on their way at once; each is a statement that sees what was committed before it began,
             // and so what the locks' last holders did.
             let (keys, streams, ids): (Parameters, Parameters, Parameters) = (&[&keys], &[&streams], &[&ids]);

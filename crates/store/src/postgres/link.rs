@@ -21,12 +21,15 @@ const FREE_WAIT: Duration = Duration::from_secs(10);
 /// How long a server that does not answer is dialled again before that is said.
 const DIAL_FOR: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// What each connection sets. A server whose settings do not make a commit durable does so for us.
+/// What each connection sets. A server whose settings do not make a commit durable does so for us. Plans are made
+/// while a table is small and kept while it grows, so that they have to use its indexes from the beginning.
 const SETTINGS: &str = "
     SET statement_timeout = '30s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '30s';
     SET client_min_messages = 'warning';
+    SET enable_seqscan = off;
+    SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// What stands for `$1` and on.
@@ -250,6 +253,8 @@ impl Links {
                 .retry(Retry::Safe)
                 .hint("somebody may hold a lock of the category; look at pg_stat_activity"),
             "40001" | "40P01" => Fault::new(Kind::Conflict, text).blame(Blame::Neighbour).retry(Retry::Safe),
+            // A correlation of thousands of bytes does not fit Message DB's index.
+            "54000" | "54001" => Fault::new(Kind::TooMuch, text).retry(Retry::No),
             "53100" => Fault::new(Kind::Io, text).retry(Retry::Safe).hint("make room on the server's disk"),
             "25006" => Fault::new(Kind::Unavailable, text)
                 .retry(Retry::Safe)

@@ -19,10 +19,9 @@ const LOCK: i64 = 0x746f_6d62_6f6c_6f00;
 /// PostgreSQL 13 has `gen_random_uuid` of its own.
 const SERVER_MIN: i32 = 130_000;
 
-const BEGIN: &str = "
-    BEGIN;
-    SET LOCAL statement_timeout = 0;
-    SET LOCAL lock_timeout = 0";
+const SETTINGS: &str = "
+    SET statement_timeout = 0;
+    SET lock_timeout = 0";
 const OURS: &str = "
     CREATE SCHEMA IF NOT EXISTS tombolo;
     CREATE TABLE IF NOT EXISTS tombolo.migrations (
@@ -56,9 +55,12 @@ pub(super) async fn migrate(links: &Arc<Links>) -> Result<(), Fault> {
         return Err(Fault::new(Kind::Invalid, text));
     }
     // What is done already needs no rights.
-    if version(client).await.map_err(failed)? != MIGRATIONS.len() as i64 {
-        client.batch_execute(BEGIN).await.map_err(failed)?;
-        client.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed)?;
+    let is_done = version(client).await.map_err(failed)? == MIGRATIONS.len() as i64;
+    if !is_done {
+        client.batch_execute(SETTINGS).await.map_err(failed)?;
+        // The session's, not the transaction's: one that begins behind the lock sees tables that its last holder made.
+        client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(failed)?;
+        client.batch_execute("BEGIN").await.map_err(failed)?;
         let applied = version(client).await.map_err(failed)?;
         if applied > MIGRATIONS.len() as i64 {
             let text = format!(
@@ -91,7 +93,10 @@ pub(super) async fn migrate(links: &Arc<Links>) -> Result<(), Fault> {
         return Err(Fault::new(Kind::Invalid, text)
             .hint("ALTER SEQUENCE message_store.messages_global_position_seq CACHE 1"));
     }
-    lent.give_back();
+    if is_done {
+        lent.give_back();
+    }
+    // Otherwise it is closed, with its settings and its lock.
     Ok(())
 }
 

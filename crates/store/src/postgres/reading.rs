@@ -52,9 +52,6 @@ impl Reading {
     pub(super) async fn read(&self, read: &Read, settled: i64) -> Result<Page, Fault> {
         let forward = read.direction == Direction::Forward;
         let (mut page, mut bytes) = (Page { next: read.from, ..Page::default() }, 0);
-        if read.limit == 0 {
-            return Ok(page);
-        }
         let lent = self.links.lend().await?;
         // One more tells whether there is more.
         let wanted = read.messages_max() + 1;

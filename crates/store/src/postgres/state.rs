@@ -2,7 +2,7 @@
 //! write in two round trips; everything else is one statement, whose row is the lock.
 
 use super::link::{Lent, Links, Parameters};
-use super::{Time, micros};
+use super::{Tasks, Time, micros};
 use crate::Answer;
 use crate::state::{Change, ChangeError, Condition, DueTimer, Key, Lease, StateEngine, Timer, Value};
 use base::{Clock, Fault, Kind, Retry};
@@ -77,6 +77,7 @@ pub(super) struct PostgresState {
     time: Time,
     clock: Clock,
     timers_set: Arc<watch::Sender<u64>>,
+    _tasks: Arc<Tasks>,
 }
 
 /// How an attempt at changes went.
@@ -91,8 +92,9 @@ impl PostgresState {
         time: Time,
         clock: Clock,
         timers_set: Arc<watch::Sender<u64>>,
+        tasks: Arc<Tasks>,
     ) -> Self {
-        Self { links, time, clock, timers_set }
+        Self { links, time, clock, timers_set, _tasks: tasks }
     }
 
     /// The time for a statement; `None` leaves it to the server.

@@ -144,8 +144,12 @@ async fn look(link: &Link, settled: &mut Settled) -> Result<i64, Error> {
     look.gaps = firsts.unwrap_or_default().into_iter().zip(lasts.unwrap_or_default()).collect();
     look.cut();
     let rows = seen.try_get(0)?;
-    // An open gap ends it: more rows would not bring it further.
     settled.look(&look);
+    if settled.position() < position {
+        // The table was emptied: once more from its beginning.
+        return Ok(LOOK_ROWS);
+    }
+    // An open gap ends it: more rows would not bring it further.
     Ok(if settled.waits() { 0 } else { rows })
 }
 

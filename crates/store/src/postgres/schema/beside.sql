@@ -89,6 +89,19 @@ $$;
 CREATE TRIGGER tombolo_wake AFTER INSERT ON message_store.messages
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION tombolo.wake();
 
+-- Message DB's own script empties the table and begins again at 1. What was beside its messages goes with them.
+CREATE FUNCTION tombolo.emptied() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog AS $$
+BEGIN
+    TRUNCATE tombolo.removed;
+    UPDATE tombolo.settled SET position = 0;
+    PERFORM pg_notify('tombolo_messages', '');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tombolo_emptied AFTER TRUNCATE ON message_store.messages
+    FOR EACH STATEMENT EXECUTE FUNCTION tombolo.emptied();
+
 -- Small state. Times are microseconds since the epoch: those that are given, otherwise the server's own.
 
 CREATE FUNCTION tombolo.micros(given bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$

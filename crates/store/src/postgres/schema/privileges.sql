@@ -4,7 +4,12 @@ DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'message_store')
         AND (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) THEN
-        CREATE ROLE message_store LOGIN;
+        BEGIN
+            CREATE ROLE message_store LOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another database of the same server was given it at the same time.
+            NULL;
+        END;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'message_store') THEN
         GRANT USAGE ON SCHEMA message_store TO message_store;
