@@ -23,11 +23,13 @@ const DIAL_FOR: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// What each connection sets. A server whose settings do not make a commit durable does so for us. Plans are made
 /// while a table is small and kept while it grows, so that they have to use its indexes from the beginning.
+/// Functions of Message DB's own scripts find each other by the search path alone.
 const SETTINGS: &str = "
     SET statement_timeout = '30s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '30s';
     SET client_min_messages = 'warning';
+    SET search_path = message_store, public;
     SET enable_seqscan = off;
     SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";

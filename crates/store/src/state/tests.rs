@@ -252,8 +252,8 @@ async fn state_keeps_within_its_bounds(which: Which) {
     let long = set(&"k".repeat(2_049), "1");
     assert!(refused(world.state.apply(vec![long]).await.unwrap_err()).starts_with("a name has `2049` bytes"));
     // The longest names fit, of bytes that nothing can compress.
-    let mut chance = base::Chance::seeded(1);
-    let mut name =
+    let chance = base::Chance::seeded(1);
+    let name =
         |bytes: usize| (0..bytes).map(|_| char::from(b'!' + (chance.below(90) as u8))).collect::<String>();
     let longest = Key::new(name(bounds::SPACE_BYTES_MAX), name(bounds::NAME_BYTES_MAX));
     world.state.apply(vec![Change::set(longest.clone(), "1")]).await.unwrap();

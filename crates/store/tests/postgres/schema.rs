@@ -5,7 +5,7 @@ use crate::{append, foreign, ids, open, write_message};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use store::{Read, Removal};
+use store::{Member, Read, Removal};
 use testkit::{Differences, conformance};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
@@ -160,7 +160,9 @@ const ORIGINAL_WRITES: &str = "
         metadata jsonb DEFAULT NULL, expected_version bigint DEFAULT NULL) RETURNS bigint LANGUAGE sql AS
         'SELECT message_store.acquire_lock($2);
          INSERT INTO message_store.messages (id, stream_name, position, type, data)
-         VALUES ($1::uuid, $2, coalesce(message_store.stream_version($2), -1) + 1, $3, $4) RETURNING position'";
+         VALUES ($1::uuid, $2, coalesce(message_store.stream_version($2), -1) + 1, $3, $4) RETURNING position';
+    CREATE OR REPLACE FUNCTION message_store.cardinal_id(stream_name varchar) RETURNS varchar
+    LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN split_part(id(stream_name), ''+'', 1); END'";
 
 #[tokio::test]
 async fn a_database_that_message_db_made_is_taken_as_it_is() {
@@ -177,6 +179,8 @@ async fn a_database_that_message_db_made_is_taken_as_it_is() {
     let stores = tokio::join!(open(&url), open(&url), open(&url));
     let store = stores.0.store();
     assert_eq!(ids(&store, Read::all()).await, [0, 1, 2, 3, 4]);
+    let members = [0, 1].map(|number| Read::category("a").member(Member::new(number, 2).unwrap()));
+    assert_eq!(ids(&store, members[0].clone()).await.len() + ids(&store, members[1].clone()).await.len(), 5);
     store.append(vec![append("a-1", [5])]).await.unwrap();
     client.batch_execute(&write_message(6, "a-1")).await.unwrap();
     let all = Removal::Category { category: "a".into(), before: None, keep: Some(1) };
