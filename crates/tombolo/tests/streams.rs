@@ -87,9 +87,9 @@ fn a_backup_is_restored_elsewhere_and_nowhere_else() {
     assert!(folder.run(&["store", "verify", "copy"]).contains("good copy: 1 messages"));
     for (line, message) in [
         (&["store", "restore", "shop.backup", "copy"][..], "the data directory `copy` is not empty"),
-        (&["store", "verify", "nowhere"], "there is no store `nowhere/log`"),
-        (&["store", "backup", "x", "nowhere"], "there is no store `nowhere`"),
-        (&["store", "dump", "nowhere"], "there is no store `nowhere/log`"),
+        (&["store", "verify", "nowhere"], "there is no store `nowhere`\nhint: "),
+        (&["store", "backup", "x", "nowhere"], "there is no store `nowhere`\nhint: "),
+        (&["store", "dump", "nowhere"], "there is no store `nowhere`\nhint: "),
     ] {
         let shown = folder.run(line);
         assert!(shown.contains(message) && shown.ends_with("exit 1\n"), "{line:?}: {shown}");

@@ -111,11 +111,6 @@ macro_rules! message {
                 self
             }
 
-            /// The head.
-            pub fn head(&self) -> &$head {
-                &self.head
-            }
-
             /// The fields.
             pub fn headers(&self) -> &Headers {
                 &self.head.headers

@@ -16,14 +16,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Looks at its instances that can serve now, without a hold on them.
+    /// Its instances that can serve now, looked at without a hold on them. Each change is a new vector, so its
+    /// address tells a change.
     pub(crate) fn look(&self) -> arc_swap::Guard<Arc<Vec<Arc<Endpoint>>>> {
         self.members.load()
-    }
-
-    /// Its instances that can serve now. Each change is a new vector, so its address tells a change.
-    pub fn members(&self) -> Arc<Vec<Arc<Endpoint>>> {
-        self.members.load_full()
     }
 }
 
@@ -94,11 +90,11 @@ mod tests {
         let services = Services::default();
         services.declare(["cart", "web"]);
         services.set("cart", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
-        let before = services.get("cart").unwrap().members();
+        let before = Arc::clone(&services.get("cart").unwrap().look());
         services.declare(["cart", "cart"]);
         services.set("cart", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
         services.set("gone", &["http://127.0.0.1:1".into()], &lasting, &clock).unwrap();
-        assert!(Arc::ptr_eq(&before, &services.get("cart").unwrap().members()));
+        assert!(Arc::ptr_eq(&before, &services.get("cart").unwrap().look()));
         assert_eq!(services.names(), ["cart"]);
         assert!(services.set("cart", &["cart:80".into()], &lasting, &clock).is_err());
     }

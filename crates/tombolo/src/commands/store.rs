@@ -2,11 +2,11 @@
 //! directory, only what reads goes on.
 
 use crate::term::{GREEN, RED, err, out, paint};
-use base::{Clock, Fault};
+use base::{Clock, Fault, Kind};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::{DumpedRecord, Embedded, LOG_FOLDER, LogOptions};
 
@@ -91,9 +91,20 @@ impl StoreCommand {
     }
 }
 
+/// Where the messages of a data directory are. Fails where there are none.
+fn log_of(dir: &Path) -> Result<PathBuf, Fault> {
+    let log = dir.join(LOG_FOLDER);
+    if log.is_dir() {
+        return Ok(log);
+    }
+    Err(Fault::new(Kind::NotFound, format!("there is no store `{}`", dir.display())).hint(
+        "give its data directory: `dir` of `streams` in the manifest, `.tombolo/store` if it says nothing",
+    ))
+}
+
 impl Verify {
     fn run(&self) -> Result<ExitCode, Fault> {
-        let report = store::verify(&self.dir.join(LOG_FOLDER))?;
+        let report = store::verify(&log_of(&self.dir)?)?;
         let good = report.findings.is_empty();
         if self.json {
             out(serde_json::json!({
@@ -129,7 +140,7 @@ impl Dump {
         if left == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        store::dump(&self.dir.join(LOG_FOLDER), self.from, &mut |record| {
+        store::dump(&log_of(&self.dir)?, self.from, &mut |record| {
             out(if self.json { object(&record) } else { line(&record) });
             left -= 1;
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -193,13 +204,7 @@ struct Dumped<'a> {
 
 impl Backup {
     fn run(&self) -> Result<ExitCode, Fault> {
-        if !self.dir.join(LOG_FOLDER).is_dir() {
-            let fault =
-                Fault::new(base::Kind::NotFound, format!("there is no store `{}`", self.dir.display()));
-            return Err(
-                fault.hint("give the data directory behind the file: `dir` of `streams` in the manifest")
-            );
-        }
+        log_of(&self.dir)?;
         let (store, _) = Embedded::open(&self.dir, Clock::system(), LogOptions::default())?;
         let backup = store.backup(&self.file)?;
         out(format_args!(
