@@ -58,7 +58,7 @@ impl Postgres {
         server
     }
 
-    /// Starts it where [`Postgres::stop`] ended it.
+    /// Starts it again, after [`Postgres::crash`] or for the first time.
     pub fn resume(&mut self) {
         let mut guarded = Command::new("sh");
         guarded.arg("-c").arg(GUARDIAN).arg(&self.folder);
