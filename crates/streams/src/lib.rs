@@ -1,8 +1,10 @@
 //! The message plane: streams of messages, served in the protocols that others speak. [`messagedb`] is Message
-//! DB's interface, SQL functions over the PostgreSQL wire protocol.
+//! DB's interface, SQL functions over the PostgreSQL wire protocol; [`http`](mod@http) the same streams over HTTP and
+//! JSON.
 //!
-//! What keeps the messages is `store`; how they come over HTTP and to consumers is still to come here.
+//! What keeps the messages is `store`.
 
 #![expect(clippy::cast_possible_wrap, reason = "lengths, counts and positions stay far below 2^63")]
 
+pub mod http;
 pub mod messagedb;

@@ -1,0 +1,153 @@
+//! Streams over HTTP and JSON: append, read, wait and follow, lists, bulk in and out. One table says what there is
+//! (`table`); the router, the checks of parameters and the `OpenAPI` description follow from it. Consumers, Message
+//! DB's protocol and how bytes become requests are left to others.
+
+mod answer;
+mod append;
+mod browser;
+mod bulk;
+mod call;
+mod following;
+mod forget;
+mod json;
+mod lists;
+mod openapi;
+mod reading;
+mod table;
+
+pub use answer::Problem;
+pub use openapi::openapi;
+
+use base::{Clock, Kind};
+use call::Call;
+use http::header::{ALLOW, HeaderValue};
+use http::{Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Encrypted, State, Store};
+use table::{OPERATIONS, Operation};
+use tokio::sync::Semaphore;
+use wire::{Drain, Request, RequestHead, Response};
+
+/// Where the API begins.
+pub const PREFIX: &str = "/api/v1";
+
+/// The written limits of the API.
+pub mod bounds {
+    use std::time::Duration;
+
+    /// Bytes of the body of a call; bulk is without bound, batch by batch.
+    pub const BODY_BYTES_MAX: usize = 32 << 20;
+    /// Bytes of one line of bulk.
+    pub const LINE_BYTES_MAX: usize = 18 << 20;
+    /// Bytes from which a body is large.
+    pub const LARGE_BODY_BYTES: u64 = 1 << 20;
+    /// Calls with a large body at a time; others wait for their turn.
+    pub const LARGE_BODIES_MAX: usize = 4;
+    /// Bytes of `Idempotency-Key`.
+    pub const KEY_BYTES_MAX: usize = 255;
+    /// Longest wait of a long poll.
+    pub const WAIT_MAX: Duration = Duration::from_secs(60);
+    /// Entries of one list.
+    pub const LIST_MAX: usize = 1_000;
+    /// Followers and long polls at a time.
+    pub const FOLLOWERS_MAX: usize = 10_000;
+}
+
+/// What the API does its work with.
+pub struct Parts {
+    /// The messages.
+    pub store: Store,
+    /// Small state.
+    pub state: State,
+    /// Where keys of persons are forgotten.
+    pub encrypted: Arc<Encrypted>,
+    /// The time.
+    pub clock: Clock,
+    /// Followers end when it begins.
+    pub drain: Drain,
+    /// How often a follower that nothing comes for hears that it is not forgotten.
+    pub keep_alive: Duration,
+}
+
+/// Answers calls of the API. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+/// What calls share beside the parts.
+struct Shared {
+    parts: Parts,
+    large: Semaphore,
+    followers: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api")
+    }
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}
+
+impl Api {
+    /// An API over these.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared {
+            parts,
+            large: Semaphore::new(bounds::LARGE_BODIES_MAX),
+            followers: Arc::new(Semaphore::new(bounds::FOLLOWERS_MAX)),
+        }))
+    }
+
+    /// Whether a path is one of this API's.
+    pub fn has(path: &str) -> bool {
+        let Some(path) = path.strip_prefix(PREFIX) else { return false };
+        OPERATIONS.iter().any(|operation| call::is_at(operation.path, path))
+    }
+
+    /// Answers a call for a path that [`Api::has`]. Who may call is decided here unless the caller has
+    /// `shown` who they are: nobody but this machine's own programs, and no page of another origin in a browser.
+    pub async fn answer(&self, request: Request, shown: bool) -> Response {
+        let (head, body) = request.into_parts();
+        let answered = match Self::operation(&head) {
+            Err(refused) => return refused,
+            Ok(operation) => match browser::check(&head, !body.is_empty(), shown) {
+                Err(problem) => Err(problem),
+                Ok(()) => match Call::new(operation, head) {
+                    Err(problem) => Err(problem),
+                    Ok(call) => (operation.run)(self.clone(), call, body).await,
+                },
+            },
+        };
+        answered.unwrap_or_else(Problem::into_response)
+    }
+
+    /// What is asked for.
+    fn operation(head: &RequestHead) -> Result<&'static Operation, Response> {
+        let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+        let there: Vec<_> = OPERATIONS.iter().filter(|operation| call::is_at(operation.path, path)).collect();
+        let wanted = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+        if let Some(operation) = there.iter().find(|operation| operation.method == *wanted) {
+            return Ok(operation);
+        }
+        let allowed: Vec<&str> = there.iter().map(|operation| operation.method.as_str()).collect();
+        if allowed.is_empty() {
+            let problem = Problem::new(Kind::NotFound, "no such part of the API");
+            return Err(problem.hint("`GET /api/v1/openapi.json` lists its parts").into_response());
+        }
+        let text = format!("`{}` is not what can be done here", head.method);
+        let mut response = Problem::new(Kind::Invalid, text)
+            .hint(format!("it takes {}", allowed.join(", ")))
+            .status(StatusCode::METHOD_NOT_ALLOWED)
+            .into_response();
+        if let Ok(allow) = HeaderValue::try_from(allowed.join(", ")) {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        Err(response)
+    }
+}
