@@ -382,10 +382,18 @@ pub(crate) static STREAMS: Section<Streams> = Section {
     name: "streams",
     doc: "Where streams of messages are kept, and how clients of Message DB reach them.",
     fields: &[
+        key("store", Kind::StoreUrl)
+            .default_note("files in `dir`")
+            .example("postgres://tombolo@db.internal:5432/tombolo")
+            .doc(
+                "The PostgreSQL database that keeps the messages, which several nodes and other clients of Message DB \
+                 may share. Without a password in it the variable `PGPASSWORD` holds it.",
+            )
+            .put(|r, node, s| s.store = r.store_url(node)),
         key("dir", Kind::Path)
             .default(".tombolo/store")
             .example("/var/lib/tombolo")
-            .doc("The data directory; `tombolo store verify` and its kin read it.")
+            .doc("The data directory, where no `store` is given; `tombolo store verify` and its kin read it.")
             .put(|r, node, s| r.put(node, &mut s.dir, Reader::path)),
         key("messagedb", Kind::LocalOrOff)
             .default("127.0.0.1:5433")

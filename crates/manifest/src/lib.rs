@@ -31,7 +31,7 @@ pub use schema::{SCHEMA_URL, schema};
 pub use texts::TextMap;
 pub use values::{
     Check, Command, DependsOn, Gateway, Health, Limits, Log, LogFormat, Manifest, Restart, RestartWhen,
-    RoutesEntry, Service, Source as ServiceSource, StartWhen, Streams,
+    RoutesEntry, Service, Source as ServiceSource, StartWhen, StoreUrl, Streams,
 };
 
 use base::{Diagnostic, Severity, Source};

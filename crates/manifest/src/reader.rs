@@ -12,7 +12,7 @@ use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, words_of};
 use crate::names;
 use crate::texts::TextMap;
-use crate::values::RoutesEntry;
+use crate::values::{RoutesEntry, StoreUrl};
 use crate::yaml::{Node, Scalar, ScalarKind, Value};
 use base::{Diagnostic, Source, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -304,6 +304,18 @@ impl Reader {
             Some(Scalar { text, .. }) if text == "off" => *into = None,
             _ => *into = self.address(node).or(*into),
         }
+    }
+
+    /// The address of a PostgreSQL database. It is noted as a secret first.
+    pub(crate) fn store_url(&mut self, node: &Node) -> Option<StoreUrl> {
+        self.secrets.push(node.span.clone());
+        let text = self.text(node)?;
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Some(StoreUrl(text));
+        }
+        let message = format!("`{}`{} must be {}", self.about.name, self.owner, self.about.kind.expected());
+        self.error("bad_store", message, &node.span, "leave it out to keep messages in files of `dir`");
+        None
     }
 
     /// One path.

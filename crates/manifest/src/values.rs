@@ -210,9 +210,21 @@ pub struct Gateway {
     pub tls_key: Option<PathBuf>,
 }
 
+/// The address of a PostgreSQL database, which may hold a password: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(pub String);
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreUrl")
+    }
+}
+
 /// Where streams of messages are kept, and who serves them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Streams {
+    /// The database that keeps them; `None`: files in `dir`.
+    pub store: Option<StoreUrl>,
     /// The data directory.
     pub dir: PathBuf,
     /// Message DB's interface; `None` for none.
@@ -266,6 +278,7 @@ pub struct Limits {
 impl Default for Streams {
     fn default() -> Self {
         Self {
+            store: None,
             dir: PathBuf::from(".tombolo/store"),
             messagedb: Some(SocketAddr::from(([127, 0, 0, 1], 5433))),
             sql_condition: false,

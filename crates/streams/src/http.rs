@@ -16,7 +16,7 @@ mod reading;
 mod table;
 
 pub use answer::Problem;
-pub use openapi::openapi;
+pub use openapi::{openapi, reference};
 
 use base::{Clock, Kind};
 use call::Call;

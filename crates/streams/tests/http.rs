@@ -447,3 +447,8 @@ fn the_description_knows_every_schema_it_names() {
     unique.dedup();
     assert_eq!(unique.len(), ids.len());
 }
+
+#[test]
+fn the_reference_page_is_committed() {
+    testkit::check_generated("docs/reference/streams-http.md", &streams::http::reference());
+}

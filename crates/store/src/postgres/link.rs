@@ -123,6 +123,12 @@ impl Links {
         }
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let database = config.get_dbname().or(config.get_user()).unwrap_or_default().to_owned();
+        // As libpq has it: a password need not stand in a file.
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var("PGPASSWORD")
+        {
+            config.password(password);
+        }
         if config.get_application_name().is_none() {
             config.application_name("tombolo");
         }

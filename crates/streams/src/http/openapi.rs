@@ -1,8 +1,10 @@
-//! The API described in `OpenAPI` 3.1, made of the table of operations and the schemas here.
+//! The API described, made of the table of operations and the schemas here: in `OpenAPI` 3.1 for machines, as a page
+//! for people.
 
-use super::PREFIX;
 use super::table::{OPERATIONS, Operation};
+use super::{PREFIX, bounds};
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 
 /// The description, as `GET /api/v1/openapi.json` gives it.
 pub fn openapi() -> Value {
@@ -140,4 +142,56 @@ fn schemas() -> Value {
             "hint": { "type": "string", "description": "What to do about it." },
         })),
     })
+}
+
+/// The reference page, made of the same table.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Streams over HTTP\n\nGenerated from the table in the code. All paths begin with `/api/v1` on the API's \
+         address (`gateway.api` of the manifest, 127.0.0.1:4600 as a rule); a running server describes itself in \
+         OpenAPI 3.1 at `/api/v1/openapi.json`. Programs of this machine may call; pages that a browser shows from \
+         elsewhere may not. Names in paths are percent-encoded. What is wrong is told with a status, and in JSON with \
+         `error`, `code` and often `hint`.\n\n| call | what it does |\n|---|---|\n",
+    );
+    for operation in OPERATIONS {
+        let anchor = operation.id.to_ascii_lowercase();
+        let first =
+            operation.docs.split_once(". ").map_or(operation.docs.trim_end_matches('.'), |(first, _)| first);
+        let _ = writeln!(page, "| [`{} {}`](#{anchor}) | {first}. |", operation.method, operation.path);
+    }
+    for operation in OPERATIONS {
+        let (status, gives) = operation.gives;
+        let _ = write!(
+            page,
+            "\n## {}\n\n`{} {}`\n\n{}\n",
+            operation.id, operation.method, operation.path, operation.docs
+        );
+        let body = operation.takes.map_or_else(String::new, |takes| format!("Takes `{takes}`, answers"));
+        let answers = if body.is_empty() { "Answers" } else { &body };
+        let _ = write!(page, "\n{answers} {status} with `{gives}`.\n");
+        if operation.parameters().next().is_some() {
+            page.push_str("\n| parameter | type | |\n|---|---|---|\n");
+            for parameter in operation.parameters() {
+                let _ =
+                    writeln!(page, "| `{}` | {} | {} |", parameter.name, parameter.kind.0, parameter.docs);
+            }
+        }
+    }
+    page.push_str("\n## Limits\n\n| what | at most |\n|---|---|\n");
+    let mebibytes = |bytes: usize| format!("{} MiB", bytes >> 20);
+    for (what, most) in [
+        ("data or metadata of a message", mebibytes(store::bounds::JSON_BYTES_MAX)),
+        ("messages of one append", store::bounds::APPEND_MESSAGES_MAX.to_string()),
+        ("bytes of one append", mebibytes(store::bounds::APPEND_BYTES_MAX)),
+        ("body of a call", mebibytes(bounds::BODY_BYTES_MAX)),
+        ("line of bulk, of which there may be any number", mebibytes(bounds::LINE_BYTES_MAX)),
+        ("messages of a page", store::bounds::PAGE_MESSAGES_MAX.to_string()),
+        ("entries of a list", bounds::LIST_MAX.to_string()),
+        ("wait of a long poll", format!("{} s", bounds::WAIT_MAX.as_secs())),
+        ("followers and long polls at a time", bounds::FOLLOWERS_MAX.to_string()),
+        ("`Idempotency-Key`", format!("{} bytes", bounds::KEY_BYTES_MAX)),
+    ] {
+        let _ = writeln!(page, "| {what} | {most} |");
+    }
+    page
 }

@@ -1,22 +1,12 @@
 //! `tombolo status`, `logs`, `restart` and `stop`: ask the `tombolo up` that runs a manifest.
 
+use super::asking::{Ask, Client, Lines, block_on};
 use crate::term::{BOLD, CYAN, DIM, RED, err, out, out_if_read, paint};
-use crate::up::run_file::RunFile;
 use base::{Fault, Kind};
-use bytes::BytesMut;
 use clap::Args;
-use http::header::{AUTHORIZATION, HOST, HeaderValue};
-use http::{Method, StatusCode};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use wire::{Body, Dialer, Origin, Request, Response, Scheme};
-
-/// Most bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
-
-/// How long an answer may take: a restart may build first.
-const ANSWER_WAIT: Duration = Duration::from_secs(3600);
 
 /// How long `tombolo stop` waits for everything to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
@@ -91,7 +81,7 @@ impl Status {
     /// Prints a table.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
         let about =
-            block_on(async { Client::find(&self.place.dir)?.json(Method::GET, "/api/v1/status").await })?;
+            block_on(async { Client::find(&self.place.dir)?.json(Ask::get("/api/v1/status")).await })?;
         if self.json {
             out(serde_json::to_string_pretty(&about).unwrap_or_default());
             return Ok(ExitCode::SUCCESS);
@@ -142,27 +132,17 @@ impl Logs {
                 target.push_str("&service=");
                 target.push_str(service);
             }
-            let response = client.send(Method::GET, &target).await?;
-            let mut body = response.into_body();
-            let mut rest = BytesMut::new();
-            while let Some(frame) = http_body_util::BodyExt::frame(&mut body).await {
-                let frame = match frame {
-                    Ok(frame) => frame,
+            let mut lines = Lines::of(client.send(Ask::get(&target)).await?);
+            loop {
+                match lines.next().await {
+                    // As with `head`: nobody may be left to print for.
+                    Ok(Some(line)) if self.print(&line) => {}
+                    Ok(_) => return Ok(ExitCode::SUCCESS),
                     // What was followed has ended, which is no error.
-                    Err(_) if self.follow && RunFile::read(&client.folder).is_none() => break,
+                    Err(_) if self.follow && client.has_gone() => return Ok(ExitCode::SUCCESS),
                     Err(fault) => return Err(fault),
-                };
-                let Ok(data) = frame.into_data() else { continue };
-                rest.extend_from_slice(&data);
-                while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
-                    let line = rest.split_to(at + 1);
-                    if !self.print(&String::from_utf8_lossy(&line[..at])) {
-                        // As with `head`: nobody is left to print for.
-                        return Ok(ExitCode::SUCCESS);
-                    }
                 }
             }
-            Ok(ExitCode::SUCCESS)
         })
     }
 
@@ -192,7 +172,7 @@ impl Restart {
             for service in &self.services {
                 check_name(service)?;
                 let client = Client::find(&self.place.dir)?;
-                client.json(Method::POST, &format!("/api/v1/services/{service}/{verb}")).await?;
+                client.json(Ask::post(&format!("/api/v1/services/{service}/{verb}"))).await?;
                 out(format_args!("{} restarts", paint(BOLD, service)));
             }
             Ok(ExitCode::SUCCESS)
@@ -207,25 +187,22 @@ impl Stop {
             for service in &self.services {
                 check_name(service)?;
                 let client = Client::find(&self.place.dir)?;
-                client.json(Method::POST, &format!("/api/v1/services/{service}/stop")).await?;
+                client.json(Ask::post(&format!("/api/v1/services/{service}/stop"))).await?;
                 out(format_args!("{} stops", paint(BOLD, service)));
             }
             if !self.services.is_empty() {
                 return Ok(ExitCode::SUCCESS);
             }
             let client = Client::find(&self.place.dir)?;
-            client.json(Method::POST, "/api/v1/stop").await?;
+            client.json(Ask::post("/api/v1/stop")).await?;
             let gone = async {
-                while RunFile::read(&client.folder).is_some_and(|run| run.pid == client.run.pid) {
+                while client.still_runs() {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
             if tokio::time::timeout(STOP_PATIENCE, gone).await.is_err() {
-                return Err(Fault::new(
-                    Kind::Timeout,
-                    format!("`tombolo up` (pid {}) still runs", client.run.pid),
-                )
-                .hint("a service may have a long `stop_grace`; `tombolo status` shows which"));
+                return Err(Fault::new(Kind::Timeout, format!("{} still runs", client.who()))
+                    .hint("a service may have a long `stop_grace`; `tombolo status` shows which"));
             }
             out("stopped");
             Ok(ExitCode::SUCCESS)
@@ -240,67 +217,4 @@ fn check_name(service: &str) -> Result<(), Fault> {
     }
     Err(Fault::new(Kind::Invalid, format!("`{service}` can't be the name of a service"))
         .hint("`tombolo status` shows the names"))
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    crate::wiring::runtime()?.block_on(work)
-}
-
-/// Asks a running `tombolo up`.
-struct Client {
-    folder: PathBuf,
-    run: RunFile,
-}
-
-impl Client {
-    fn find(place: &Path) -> Result<Self, Fault> {
-        let absolute = std::path::absolute(place)?;
-        let folder =
-            if absolute.is_file() { absolute.parent().unwrap_or(&absolute).to_owned() } else { absolute };
-        let run = RunFile::read(&folder).ok_or_else(|| {
-            Fault::new(Kind::NotFound, format!("no `tombolo up` runs in `{}`", folder.display()))
-                .hint("start one, or name another folder with -C DIR")
-        })?;
-        Ok(Self { folder, run })
-    }
-
-    async fn send(&self, method: Method, target: &str) -> Result<Response, Fault> {
-        let origin =
-            Origin { scheme: Scheme::Http, host: self.run.api.ip().to_string(), port: self.run.api.port() };
-        let gone = |fault: Fault| {
-            Fault::new(Kind::Unavailable, format!("`tombolo up` (pid {}) does not answer", self.run.pid))
-                .because(fault)
-        };
-        let mut connection = Dialer::default().dial(&origin).await.map_err(gone)?;
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = method;
-        *request.uri_mut() =
-            target.parse().map_err(|_| Fault::new(Kind::Invalid, format!("`{target}` is no path")))?;
-        let header =
-            |text: String| HeaderValue::try_from(text).map_err(|_| Fault::new(Kind::Bug, "a header of ours"));
-        request.headers_mut().insert(HOST, header(self.run.api.to_string())?);
-        request.headers_mut().insert(AUTHORIZATION, header(format!("Bearer {}", self.run.token))?);
-        let by = tokio::time::Instant::now() + ANSWER_WAIT;
-        let response = connection.send(request, by).await.map_err(|error| gone(error.fault))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let bytes = response.into_body().collect(ANSWER_BYTES_MAX).await?;
-        let problem: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let message =
-            problem["error"].as_str().map_or_else(|| format!("the answer is {status}"), str::to_owned);
-        let kind = if status == StatusCode::NOT_FOUND { Kind::NotFound } else { Kind::Refused };
-        let fault = Fault::new(kind, message);
-        Err(match problem["hint"].as_str() {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        })
-    }
-
-    async fn json(&self, method: Method, target: &str) -> Result<serde_json::Value, Fault> {
-        let bytes = self.send(method, target).await?.into_body().collect(ANSWER_BYTES_MAX).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Fault::new(Kind::Bug, "the answer is not JSON").because(error))
-    }
 }

@@ -1,11 +1,13 @@
 //! The commands, one file each. The command line is read here; what a command does is in its file.
 
+mod asking;
 mod check;
 mod client;
 mod completions;
 mod gateway;
 mod guard;
 mod init;
+mod messages;
 mod routes;
 mod store;
 mod up;
@@ -35,6 +37,9 @@ enum Command {
     /// Check, format, convert, compare and explain eskip routes
     #[command(subcommand)]
     Routes(routes::Routes),
+    /// Write, read and follow streams of messages
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -64,6 +69,7 @@ impl Cli {
             Command::Up(command) => command.run(),
             Command::Gateway(command) => command.run(),
             Command::Routes(command) => command.run(),
+            Command::Messages(command) => command.run(),
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),

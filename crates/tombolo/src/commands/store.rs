@@ -1,6 +1,7 @@
 //! `tombolo store`: what keeps the messages, looked at and copied without the server. While `tombolo up` has the
 //! directory, only what reads goes on.
 
+use super::asking::{Ask, Client, block_on};
 use crate::term::{GREEN, RED, err, out, paint};
 use base::{Clock, Fault, Kind};
 use clap::{Args, Subcommand};
@@ -9,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::{DumpedRecord, Embedded, LOG_FOLDER, LogOptions};
+use wire::Body;
 
 /// Where `tombolo up` keeps messages if nobody says otherwise.
 const DIR: &str = ".tombolo/store";
@@ -67,6 +69,10 @@ pub(crate) struct Backup {
     /// The data directory
     #[arg(default_value = DIR)]
     dir: PathBuf,
+
+    /// The manifest whose `tombolo up` is asked if it has the directory, or its folder
+    #[arg(long, short = 'C', default_value = ".", value_name = "DIR")]
+    place: PathBuf,
 }
 
 /// Arguments of `tombolo store restore`.
@@ -205,15 +211,25 @@ struct Dumped<'a> {
 impl Backup {
     fn run(&self) -> Result<ExitCode, Fault> {
         log_of(&self.dir)?;
-        let (store, _) = Embedded::open(&self.dir, Clock::system(), LogOptions::default())?;
-        let backup = store.backup(&self.file)?;
-        out(format_args!(
-            "{} {}: {} messages, {} bytes",
-            paint(GREEN, "written"),
-            self.file.display(),
-            backup.messages,
-            backup.bytes
-        ));
+        let (messages, bytes) = match Embedded::open(&self.dir, Clock::system(), LogOptions::default()) {
+            Ok((store, _)) => {
+                let backup = store.backup(&self.file)?;
+                (backup.messages, backup.bytes)
+            }
+            // Somebody has it; whoever runs the manifest there is asked.
+            Err(fault) if fault.kind == Kind::Conflict => {
+                let Ok(client) = Client::find(&self.place) else { return Err(fault) };
+                let file = std::path::absolute(&self.file)?;
+                let asked = serde_json::json!({ "file": file }).to_string();
+                let ask = Ask::post("/api/v1/store/backup").with("application/json", Body::full(asked));
+                let answer = block_on(client.json(ask))?;
+                let number = |name: &str| answer[name].as_u64().unwrap_or_default();
+                (number("messages").cast_signed(), number("bytes"))
+            }
+            Err(fault) => return Err(fault),
+        };
+        let file = self.file.display();
+        out(format_args!("{} {file}: {messages} messages, {bytes} bytes", paint(GREEN, "written")));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,10 +7,15 @@ use bytes::Bytes;
 use control::{Heard, Supervisor};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use store::Embedded;
 use wire::{Body, Handler, Peer, Request, Response};
+
+/// Bytes of what a call brings, of those that are not for streams.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Most lines of one answer.
 const TAIL_MAX: usize = 10_000;
@@ -24,17 +29,20 @@ pub(crate) struct Api {
     pub(crate) about: Arc<Mutex<serde_json::Value>>,
     /// What only the house can do.
     pub(crate) wishes: queue::Sender<Wish>,
+    /// The streams, if there are any.
+    pub(crate) streams: Option<streams::http::Api>,
+    /// Their data directory, if they are in one.
+    pub(crate) embedded: Option<Embedded>,
 }
 
 impl Api {
-    async fn answer(&self, request: &wire::RequestHead) -> Response {
-        let shown = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if !shown
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .is_some_and(|token| same(token, &self.token))
-        {
-            return problem(StatusCode::UNAUTHORIZED, "the token of .tombolo/run.json is needed");
-        }
+    /// Whether the caller shows the token.
+    fn is_shown(&self, headers: &wire::Headers) -> bool {
+        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        shown.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| same(token, &self.token))
+    }
+
+    async fn answer(&self, request: &wire::RequestHead, body: &[u8]) -> Response {
         let path: Vec<&str> = request.uri.path().trim_matches('/').split('/').collect();
         match (&request.method, path.as_slice()) {
             (&Method::GET, ["api", "v1", "status"]) => self.status(),
@@ -44,7 +52,31 @@ impl Api {
                 self.wishes.offer(Wish::Stop);
                 json(StatusCode::ACCEPTED, &serde_json::json!({ "stopping": true }))
             }
+            (&Method::POST, ["api", "v1", "store", "backup"]) => self.backup(body).await,
             _ => problem(StatusCode::NOT_FOUND, "no such part of the API"),
+        }
+    }
+
+    /// `{"file": "/where/to"}`: copies the store while it is used.
+    async fn backup(&self, body: &[u8]) -> Response {
+        let Some(embedded) = self.embedded.clone() else {
+            let text = match &self.streams {
+                None => "there are no streams here: the manifest has no `streams`",
+                Some(_) => "the messages are in PostgreSQL: back up the database, with pg_dump for one",
+            };
+            return problem(StatusCode::NOT_FOUND, text);
+        };
+        let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(file) = asked["file"].as_str().map(PathBuf::from).filter(|file| file.is_absolute()) else {
+            return problem(StatusCode::BAD_REQUEST, "`file` has to be an absolute path");
+        };
+        match tokio::task::spawn_blocking(move || embedded.backup(&file)).await {
+            Ok(Ok(backup)) => json(
+                StatusCode::OK,
+                &serde_json::json!({ "messages": backup.messages, "bytes": backup.bytes }),
+            ),
+            Ok(Err(fault)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &fault.to_string()),
+            Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the backup broke off"),
         }
     }
 
@@ -124,8 +156,21 @@ impl Api {
 
 impl Handler for Api {
     async fn handle(&self, request: Request, _peer: &Peer) -> Response {
-        // The body is not looked at; without it the rest may be shared across waits.
-        self.answer(&request.into_parts().0).await
+        let shown = self.is_shown(request.headers());
+        if streams::http::Api::has(request.uri().path()) {
+            return match &self.streams {
+                Some(streams) => streams.answer(request, shown).await,
+                None => no_streams(),
+            };
+        }
+        if !shown {
+            return problem(StatusCode::UNAUTHORIZED, "the token of .tombolo/run.json is needed");
+        }
+        let (head, body) = request.into_parts();
+        match body.collect(BODY_BYTES_MAX).await {
+            Ok(body) => self.answer(&head, &body).await,
+            Err(fault) => problem(StatusCode::PAYLOAD_TOO_LARGE, &fault.to_string()),
+        }
     }
 }
 
@@ -143,6 +188,14 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
 
 fn problem(status: StatusCode, message: &str) -> Response {
     json(status, &serde_json::json!({ "error": message }))
+}
+
+fn no_streams() -> Response {
+    let value = serde_json::json!({
+        "error": "there are no streams here",
+        "hint": "a manifest with `streams:` has them",
+    });
+    json(StatusCode::NOT_FOUND, &value)
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Response {

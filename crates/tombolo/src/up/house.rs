@@ -14,7 +14,7 @@ use base::{Fault, Kind, OnError, queue};
 use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
 use proxy::{Handles, Plane, Served, Settings};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,7 +146,7 @@ impl House {
         let limits = limits(&plan);
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
-        let streams = Streams::open(&plan, &world, &screen)?;
+        let streams = Streams::open(&plan, &world, &screen).await?;
         let addresses = Addresses {
             gateway: address,
             tls: tls.is_some(),
@@ -184,6 +184,8 @@ impl House {
             supervisor: supervisor.clone(),
             about: about.clone(),
             wishes: wishes_sender,
+            streams: streams.as_ref().map(|streams| streams.api.clone()),
+            embedded: streams.as_ref().and_then(|streams| streams.embedded.clone()),
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
         let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());
@@ -429,12 +431,21 @@ impl House {
             .services
             .iter()
             .filter(|service| matches!(service.source, ServiceSource::Run(_)))
-            .map(|service| Wanted { service: service.clone(), env: self.doors.variables(&service.name) })
+            .map(|service| Wanted { service: service.clone(), env: self.variables(&service.name) })
             .collect();
         let applied = self.supervisor.apply(wanted).await?;
         self.screen.applied(&applied);
         self.tell_about();
         Ok(())
+    }
+
+    /// The variables that a service is given: where those are that it calls, and where streams are.
+    fn variables(&self, service: &str) -> BTreeMap<String, String> {
+        let mut variables = self.doors.variables(service);
+        if self.streams.is_some() {
+            variables.insert("TOMBOLO_API_URL".to_owned(), format!("http://{}", self.addresses.api));
+        }
+        variables
     }
 
     /// Keeps what `tombolo status` shows beside the services.
@@ -449,6 +460,7 @@ impl House {
             "api": format!("http://{}", self.addresses.api),
             "support": self.addresses.support.map(|address| format!("http://{address}")),
             "messagedb": self.addresses.messagedb.map(messagedb_url),
+            "streams": self.streams.is_some(),
             "routes": { "serving": table.routes.len(), "left_out": table.invalid.len() },
             "calls": self.doors.list().map(|(caller, callee, address)| serde_json::json!({
                 "caller": caller, "callee": callee, "url": format!("http://{address}"),

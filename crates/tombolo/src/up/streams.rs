@@ -1,65 +1,115 @@
-//! The streams of messages of a running `tombolo up`: the store in its data directory, and Message DB's interface
-//! to it.
+//! The streams of messages of a running `tombolo up`: the store in its data directory or in PostgreSQL, Message DB's
+//! interface to it, and the API's.
 
 use super::plan::Plan;
 use super::screen::Screen;
 use crate::wiring::{World, name_listener};
 use base::{Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use store::{Embedded, LogOptions};
-use streams::messagedb;
+use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
+use streams::{http, messagedb};
+
+/// How often a follower that nothing comes for hears that it is not forgotten.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is open of them.
 pub(crate) struct Streams {
-    /// Dropped last: whoever has it has the data directory.
-    _store: Embedded,
+    /// What answers calls of the API.
+    pub(crate) api: http::Api,
+    /// The data directory, if that is where messages are kept.
+    pub(crate) embedded: Option<Embedded>,
     /// Where clients of Message DB are served.
     pub(crate) messagedb: Option<SocketAddr>,
     /// The servers.
     scope: Scope,
 }
 
-impl Streams {
-    /// Opens the store that the manifest asks for, if it does, and its port.
-    pub(crate) fn open(plan: &Plan, world: &World, screen: &Screen) -> Result<Option<Self>, Fault> {
-        let Some(wished) = &plan.manifest.streams else { return Ok(None) };
+/// Where messages and small state are kept.
+struct Kept {
+    encrypted: Arc<Encrypted>,
+    state: State,
+    embedded: Option<Embedded>,
+}
+
+impl Kept {
+    async fn open(
+        wished: &manifest::Streams,
+        plan: &Plan,
+        world: &World,
+        screen: &Screen,
+    ) -> Result<Self, Fault> {
+        let clock = world.clock.clone();
+        if let Some(url) = &wished.store {
+            let postgres = Postgres::open(&url.0, clock.clone(), PostgresOptions::default()).await?;
+            let encrypted = postgres.encrypted(clock);
+            return Ok(Self { encrypted, state: postgres.state(), embedded: None });
+        }
         let dir = plan.folder.join(&wished.dir);
-        let (store, recovered) = Embedded::open(&dir, world.clock.clone(), LogOptions::default())?;
+        let (embedded, recovered) = Embedded::open(&dir, clock.clone(), LogOptions::default())?;
         if recovered.cut_bytes > 0 {
             screen.note(&format!(
                 "the last {} bytes of the log were never acknowledged and are cut off: the last stop was none",
                 recovered.cut_bytes
             ));
         }
+        let encrypted = embedded.encrypted(clock);
+        Ok(Self { encrypted, state: embedded.state(), embedded: Some(embedded) })
+    }
+}
+
+impl Streams {
+    /// Opens the store that the manifest asks for, if it does, and its port.
+    pub(crate) async fn open(plan: &Plan, world: &World, screen: &Screen) -> Result<Option<Self>, Fault> {
+        let Some(wished) = &plan.manifest.streams else { return Ok(None) };
+        let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
+        let store = Store::of(encrypted.clone());
         let scope = Scope::new(world.clock.clone(), |end| {
             crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
         });
-        let usual = manifest::Streams::default().messagedb;
-        let listener = match wished.messagedb.map(|address| (address, wire::bind(address))) {
-            None => None,
-            Some((address, Err(fault))) if fault.kind == Kind::Conflict && Some(address) == usual => {
-                let message = name_listener(fault, address, "Message DB's interface").message;
-                screen.note(&format!("{message}; it is not served"));
-                None
-            }
-            Some((address, bound)) => {
-                Some(bound.map_err(|fault| name_listener(fault, address, "Message DB's interface"))?)
-            }
-        };
-        let messagedb = listener.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        if let Some(listener) = listener {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let settings = messagedb::Settings { sql_condition: wished.sql_condition, ..Default::default() };
-            let serve =
-                messagedb::serve(listener, store.store(), settings, world.clock.clone(), scope.clone());
-            scope.spawn_once("messagedb", OnError::Report, serve);
-        }
-        Ok(Some(Self { _store: store, messagedb, scope }))
+        let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
+        let api = http::Api::new(http::Parts {
+            store,
+            state,
+            encrypted,
+            clock: world.clock.clone(),
+            drain: world.drain.clone(),
+            keep_alive: KEEP_ALIVE,
+        });
+        Ok(Some(Self { api, embedded, messagedb, scope }))
     }
 
     /// Tells clients to go, and waits until they have gone.
     pub(crate) async fn close(self, grace: Duration) {
         self.scope.stop(grace).await;
     }
+}
+
+/// Serves clients of Message DB, if that is wished for. Their usual port may be another's; then they are not.
+fn serve_messagedb(
+    wished: &manifest::Streams,
+    store: &Store,
+    world: &World,
+    screen: &Screen,
+    scope: &Scope,
+) -> Result<Option<SocketAddr>, Fault> {
+    let usual = manifest::Streams::default().messagedb;
+    let listener = match wished.messagedb.map(|address| (address, wire::bind(address))) {
+        None => return Ok(None),
+        Some((address, Err(fault))) if fault.kind == Kind::Conflict && Some(address) == usual => {
+            let message = name_listener(fault, address, "Message DB's interface").message;
+            screen.note(&format!("{message}; it is not served"));
+            return Ok(None);
+        }
+        Some((address, bound)) => {
+            bound.map_err(|fault| name_listener(fault, address, "Message DB's interface"))?
+        }
+    };
+    let address = listener.local_addr()?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let settings = messagedb::Settings { sql_condition: wished.sql_condition, ..Default::default() };
+    let serve = messagedb::serve(listener, store.clone(), settings, world.clock.clone(), scope.clone());
+    scope.spawn_once("messagedb", OnError::Report, serve);
+    Ok(Some(address))
 }
