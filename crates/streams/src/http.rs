@@ -9,7 +9,7 @@ mod bulk;
 mod call;
 mod following;
 mod forget;
-mod json;
+pub(crate) mod json;
 mod lists;
 mod openapi;
 mod reading;

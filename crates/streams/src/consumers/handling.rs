@@ -1,0 +1,182 @@
+//! One delivery from end to end: is it done already, the push, what the answer means, the messages it is answered
+//! with, the pause before the next attempt, the dead letter. What it answers says when its streams may go on.
+
+use super::body::{self, WantedAppend};
+use super::dead;
+use super::definition::Definition;
+use super::deliver::{Deliver, Push, Verdict, headers, verdict};
+use super::window::{Delivery, End, Item};
+use base::{Chance, Clock, Fault, Kind, format_duration};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{AppendError, Message, State, Store};
+
+/// The pause after the store could not do its part.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a delivery needs.
+#[derive(Clone)]
+pub(super) struct Handling {
+    pub(super) store: Store,
+    pub(super) state: State,
+    pub(super) clock: Clock,
+    pub(super) chance: Chance,
+    pub(super) deliver: Arc<dyn Deliver>,
+    pub(super) name: Arc<str>,
+    pub(super) definition: Arc<Definition>,
+    /// Messages before this global position may have been given to a handler by somebody before us.
+    pub(super) check_until: i64,
+    pub(super) counts: Arc<super::status::Counts>,
+}
+
+impl Handling {
+    /// Pushes a delivery to the handler and does what follows.
+    pub(super) async fn push(&self, delivery: Delivery) -> End {
+        let mut items = Vec::new();
+        for item in delivery.items {
+            match self.is_done_already(&item).await {
+                Ok(true) => self.counts.handled(),
+                Ok(false) => items.push(item),
+                Err(_) => return End::Later(STORE_PAUSE),
+            }
+        }
+        let Some(handler) = self.definition.handler.clone().filter(|_| !items.is_empty()) else {
+            return End::Done;
+        };
+        let messages: Vec<&Message> = items.iter().map(|item| &*item.message).collect();
+        let attempt = items.first().map_or(0, |item| item.failed) + 1;
+        let push = Push {
+            consumer: self.name.to_string(),
+            handler,
+            headers: headers(&self.name, attempt, &messages),
+            body: match (messages.as_slice(), self.definition.batch) {
+                ([message], 1) => body::message_json(message),
+                _ => body::messages_json(messages.iter().copied()),
+            },
+            timeout: self.definition.timeout,
+        };
+        let pushed = tokio::select! {
+            pushed = self.deliver.push(push) => pushed,
+            () = self.clock.sleep(self.definition.timeout) => {
+                let text =
+                    format!("the handler did not answer within {}", format_duration(self.definition.timeout));
+                Err(Fault::new(Kind::Timeout, text))
+            }
+        };
+        match (verdict(pushed, self.definition.refused), items.as_slice()) {
+            (verdict, [item]) => self.follow(item, verdict).await,
+            (Verdict::Done(appends), _) if appends.is_empty() => {
+                for _ in &items {
+                    self.counts.handled();
+                }
+                End::Done
+            }
+            (Verdict::Later(wait), _) => End::Later(wait),
+            // Tried one by one from now on; each is judged then.
+            _ => {
+                self.counts.failed("a batch failed, its messages are tried one by one");
+                End::Failed(self.definition.backoff.wait(0, &self.chance))
+            }
+        }
+    }
+
+    /// Does what the outcome of a single message asks for.
+    pub(super) async fn follow(&self, item: &Item, verdict: Verdict) -> End {
+        let why = match verdict {
+            Verdict::Done(wanted) => match self.append(item, wanted).await {
+                Ok(()) => return self.done(item).await,
+                Err(NotAppended::Wrong(why)) => why,
+                Err(NotAppended::Failed(fault)) => {
+                    self.counts.failed(&fault.to_string());
+                    return End::Later(STORE_PAUSE);
+                }
+            },
+            Verdict::Later(wait) => return End::Later(wait),
+            Verdict::Failed(why) => why,
+            Verdict::Refused(why) => return self.bury(item, &why).await,
+        };
+        self.counts.failed(&why);
+        if item.failed + 1 >= self.definition.attempts {
+            return self.bury(item, &why).await;
+        }
+        End::Failed(self.definition.backoff.wait(item.failed, &self.chance))
+    }
+
+    /// Whether it was handled, or given up, by somebody whose position was never written.
+    pub(super) async fn is_done_already(&self, item: &Item) -> Result<bool, Fault> {
+        let message = &item.message;
+        if item.again.is_some() || message.global_position >= self.check_until {
+            return Ok(false);
+        }
+        if self.store.by_id(body::output_id(&self.name, message.id, 0)).await?.is_some() {
+            return Ok(true);
+        }
+        match self.store.by_id(dead::id(&self.name, message.id, 0)).await? {
+            Some(told) => {
+                dead::list_again(&self.state, &self.name, message.global_position, &told).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn append(&self, item: &Item, wanted: Vec<WantedAppend>) -> Result<(), NotAppended> {
+        let appends = body::appends(&self.name, &item.message, wanted)
+            .map_err(|fault| NotAppended::Wrong(fault.to_string()))?;
+        if appends.is_empty() {
+            return Ok(());
+        }
+        match self.store.append(appends).await {
+            // The ids are ours: an answer before this one was appended.
+            Ok(_) | Err(AppendError::DuplicateId { .. }) => Ok(()),
+            Err(error @ AppendError::WrongVersion { .. }) => {
+                let first = body::output_id(&self.name, item.message.id, 0);
+                match self.store.by_id(first).await.map_err(NotAppended::Failed)? {
+                    Some(_) => Ok(()),
+                    None => Err(NotAppended::Wrong(format!("cannot append what was answered: {error}"))),
+                }
+            }
+            Err(AppendError::Refused(fault)) => Err(NotAppended::Wrong(fault.to_string())),
+            Err(AppendError::Failed(fault)) => Err(NotAppended::Failed(fault)),
+        }
+    }
+
+    async fn done(&self, item: &Item) -> End {
+        if item.again.is_some()
+            && let Err(fault) =
+                dead::forget_again(&self.state, &self.name, item.message.global_position).await
+        {
+            self.counts.failed(&fault.to_string());
+            return End::Later(STORE_PAUSE);
+        }
+        self.counts.handled();
+        End::Done
+    }
+
+    async fn bury(&self, item: &Item, why: &str) -> End {
+        let before = item.again.unwrap_or(0);
+        let letter = dead::letter(&item.message, why, item.failed + 1, before, self.now());
+        match dead::bury(&self.store, &self.state, &self.name, &item.message, &letter).await {
+            Ok(()) => {
+                self.counts.buried();
+                End::Done
+            }
+            Err(fault) => {
+                self.counts.failed(&fault.to_string());
+                End::Later(STORE_PAUSE)
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Why what a handler answered was not appended.
+enum NotAppended {
+    /// The handler has to answer otherwise.
+    Wrong(String),
+    /// The store could not.
+    Failed(Fault),
+}
