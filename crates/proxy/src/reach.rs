@@ -32,8 +32,12 @@ impl Gateway {
     ) -> Result<Connection, Fault> {
         let taken = if idle_ones {
             match endpoint.take(speak, now) {
-                Taken::Connection(connection) if connection.is_ready() => return Ok(connection),
-                Taken::Connection(connection) => Some(connection),
+                Taken::Connection(mut connection) => {
+                    if connection.is_ready() {
+                        return Ok(connection);
+                    }
+                    Some(connection)
+                }
                 Taken::Open | Taken::OpenInTurn(_) => None,
             }
         } else {

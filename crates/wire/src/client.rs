@@ -156,8 +156,8 @@ pub struct SendError {
 
 impl Connection {
     /// Whether the other end has closed it, as far as we know by now.
-    pub fn is_closed(&self) -> bool {
-        match &self.engine {
+    pub fn is_closed(&mut self) -> bool {
+        match &mut self.engine {
             Engine::Strict(sender) => sender.is_closed(),
             Engine::Hyper(sender) => sender.is_closed(),
             Engine::Http2(sender) => sender.is_closed(),
@@ -173,8 +173,8 @@ impl Connection {
     }
 
     /// Whether one more request would be carried at once.
-    pub fn has_room(&self) -> bool {
-        match &self.engine {
+    pub fn has_room(&mut self) -> bool {
+        match &mut self.engine {
             Engine::Strict(sender) => sender.is_ready(),
             Engine::Hyper(sender) => sender.is_ready(),
             Engine::Http2(sender) => sender.has_room(),
@@ -200,8 +200,8 @@ impl Connection {
     }
 
     /// Whether a request can be sent at once.
-    pub fn is_ready(&self) -> bool {
-        match &self.engine {
+    pub fn is_ready(&mut self) -> bool {
+        match &mut self.engine {
             Engine::Strict(sender) => sender.is_ready(),
             Engine::Hyper(sender) => sender.is_ready(),
             Engine::Http2(sender) => !sender.is_closed(),

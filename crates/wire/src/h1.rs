@@ -5,6 +5,7 @@
 mod chunked;
 mod client;
 mod encode;
+mod framing;
 mod head;
 mod incoming;
 mod io;

@@ -83,7 +83,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         self.lock().retain(|_, local| {
             let mut kept = local.lock();
-            kept.idle.retain(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
+            kept.idle.retain_mut(|idle| !idle.connection.is_closed() && now.since(idle.since) < IDLE_TIMEOUT);
             kept.shared.retain_mut(|shared| !shared.connection.is_closed() && shared.is_wanted(now));
             // A request may be about to keep one.
             !kept.idle.is_empty() || !kept.shared.is_empty() || Arc::strong_count(local) > 1
@@ -175,7 +175,7 @@ impl Kept {
     /// The idle connection used last, unless it is dead or something came on it that nobody asked for: the next
     /// request must not take that for its answer.
     fn take_idle(&mut self, now: Moment) -> Option<Connection> {
-        while let Some(Idle { connection, since }) = self.idle.pop() {
+        while let Some(Idle { mut connection, since }) = self.idle.pop() {
             if !connection.is_closed() && now.since(since) < IDLE_TIMEOUT {
                 return Some(connection);
             }
@@ -186,9 +186,9 @@ impl Kept {
     /// A share of a connection with room: the first, so that the others may fall idle. Of full ones only
     /// when there may be no more.
     fn share(&mut self) -> Option<Connection> {
-        self.shared.retain(|shared| !shared.connection.is_closed());
+        self.shared.retain_mut(|shared| !shared.connection.is_closed());
         let full = self.shared.len() >= SHARED_PER_ENDPOINT;
-        let shared = match self.shared.iter().position(|shared| shared.connection.has_room()) {
+        let shared = match self.shared.iter_mut().position(|shared| shared.connection.has_room()) {
             Some(at) => &mut self.shared[at],
             None if full => self.shared.iter_mut().min_by_key(|shared| shared.connection.shares())?,
             None => return None,

@@ -131,13 +131,13 @@ impl Chunked {
                 return Ok(Piece::Over);
             }
         }
-        let lines = match head::take(ahead, &mut self.search, TRAILERS_MAX) {
-            Ok(Some(lines)) => lines,
-            Ok(None) => return Ok(Piece::More),
+        let (passed, fields) = match head::take(ahead, &mut self.search, TRAILERS_MAX, head::trailers) {
+            Ok(taken) => taken,
             Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => return Err(refusal),
             Err(_) => return Err(bad("the trailers are larger than allowed")),
         };
-        let mut fields = head::trailers(&lines)?;
+        ahead.advance(passed);
+        let Some(mut fields) = fields else { return Ok(Piece::More) };
         for forbidden in [
             header::CONTENT_LENGTH,
             header::TRANSFER_ENCODING,

@@ -5,7 +5,7 @@
 use super::encode;
 use super::head::{self, Length, ReadResponse, Search};
 use super::incoming;
-use super::io::{Io, Reading, Shared, Socket, lock};
+use super::io::{Held, NoHead, Reading, Socket};
 use super::timer::Timer;
 use crate::{Body, OnUpgrade, Outgoing, Response};
 use base::{Blame, Fault, Kind, Retry};
@@ -14,7 +14,6 @@ use http::{Method, StatusCode};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ const INTERIM_MAX: usize = 16;
 
 /// Our end of the connection.
 pub(crate) struct Sender {
-    io: Shared,
+    io: Held,
     timer: Timer,
     header_bytes: usize,
 }
@@ -52,13 +51,12 @@ enum Failure {
 
 impl Sender {
     pub(crate) fn new(stream: Box<dyn Socket>, header_bytes: usize) -> Self {
-        let io = Arc::new(Mutex::new(Io::new(stream)));
-        Self { io, timer: Timer::new(Instant::now()), header_bytes }
+        Self { io: Held::new(stream), timer: Timer::new(Instant::now()), header_bytes }
     }
 
     /// Whether the upstream has closed, as far as the runtime has heard.
-    pub(crate) fn is_closed(&self) -> bool {
-        let mut io = lock(&self.io);
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let io = &mut *self.io.get();
         match io.reading {
             Reading::Lost => true,
             Reading::Body => false,
@@ -72,15 +70,15 @@ impl Sender {
     }
 
     /// Whether a request can be sent at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        let io = lock(&self.io);
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let io = self.io.get();
         !io.last && io.reading == Reading::Head && !io.uploading
     }
 
     /// Waits until the last request and its response have passed; false when the connection is dead.
     pub(crate) async fn ready(&mut self) -> bool {
         poll_fn(|cx| {
-            let mut io = lock(&self.io);
+            let io = &mut *self.io.get();
             if io.reading == Reading::Lost || io.last {
                 return Poll::Ready(false);
             }
@@ -102,7 +100,7 @@ impl Sender {
     ) -> Result<Response, (Fault, Option<Body>)> {
         let mut upload = Upload::new(body);
         {
-            let mut io = lock(&self.io);
+            let io = &mut *self.io.get();
             io.writer.begin();
             encode::request(head, upload.length, io.writer.buffer());
         }
@@ -115,15 +113,15 @@ impl Sender {
             Err(failure) => return Err(self.failed(failure, upload)),
         };
         if uploading {
-            tokio::spawn(upload.go_on(self.io.clone()));
+            tokio::spawn(upload.go_on(Held::of(self.io.share())));
         }
         let mut head = answer.head;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let upgraded = lock(&self.io).give_away();
+            let upgraded = self.io.get().give_away();
             head.extensions.insert(OnUpgrade::new(async move { Ok(upgraded) }));
             return Ok(Response::from_parts(head, Body::empty()));
         }
-        let body = incoming::body(&self.io, answer.length);
+        let body = incoming::body(&mut self.io, answer.length);
         Ok(Response::from_parts(head, body))
     }
 
@@ -137,40 +135,35 @@ impl Sender {
         interim: &mut usize,
     ) -> Poll<Result<(ReadResponse, bool), Failure>> {
         // An upstream that reads no more may have said why, so a write that fails is no answer yet.
-        let unwritten = match upload.poll(cx, &self.io) {
+        let unwritten = match upload.poll(cx, &mut self.io) {
             Poll::Ready(Ok(())) | Poll::Pending => None,
             Poll::Ready(Err(Failure::Closed(error))) => Some(error),
             Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
         };
-        let mut io = lock(&self.io);
+        let io = &mut *self.io.get();
         loop {
-            match head::take(&mut io.ahead, search, self.header_bytes) {
-                Ok(None) => {}
-                Ok(Some(bytes)) => match head::response(&bytes, method) {
-                    // We asked for none of them: 100 comes unasked at times, 103 we have no use for.
-                    Ok(answer)
-                        if answer.head.status.is_informational()
-                            && answer.head.status != StatusCode::SWITCHING_PROTOCOLS =>
-                    {
-                        *interim += 1;
-                        if *interim > INTERIM_MAX {
-                            return Poll::Ready(Err(Failure::Malformed("interim responses without end")));
-                        }
-                        continue;
+            match io.poll_head(cx, search, self.header_bytes, |head| head::response(head, method)) {
+                // We asked for none of them: 100 comes unasked at times, 103 we have no use for.
+                Poll::Ready(Ok(answer))
+                    if answer.head.status.is_informational()
+                        && answer.head.status != StatusCode::SWITCHING_PROTOCOLS =>
+                {
+                    *interim += 1;
+                    if *interim > INTERIM_MAX {
+                        return Poll::Ready(Err(Failure::Malformed("interim responses without end")));
                     }
-                    Ok(answer) => {
-                        io.last = !answer.keep_alive;
-                        io.uploading = !upload.ended || !io.writer.is_empty();
-                        return Poll::Ready(Ok((answer, io.uploading)));
-                    }
-                    Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
-                },
-                Err(refusal) => return Poll::Ready(Err(Failure::Malformed(refusal.why))),
-            }
-            match io.poll_fill(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed(unwritten.flatten()))),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Closed(Some(error)))),
+                }
+                Poll::Ready(Ok(answer)) => {
+                    io.last = !answer.keep_alive;
+                    io.uploading = !upload.ended || !io.writer.is_empty();
+                    return Poll::Ready(Ok((answer, io.uploading)));
+                }
+                Poll::Ready(Err(NoHead::Refused(refusal))) => {
+                    return Poll::Ready(Err(Failure::Malformed(refusal.why)));
+                }
+                Poll::Ready(Err(NoHead::Closed(error))) => {
+                    return Poll::Ready(Err(Failure::Closed(error.or(unwritten.flatten()))));
+                }
                 Poll::Pending => break,
             }
         }
@@ -184,7 +177,7 @@ impl Sender {
     /// What to say of a failure; the connection is of no use any more.
     fn failed(&mut self, failure: Failure, upload: Upload) -> (Fault, Option<Body>) {
         let unsent = {
-            let mut io = lock(&self.io);
+            let io = &mut *self.io.get();
             io.reading = Reading::Lost;
             io.writer.written() == 0 && (upload.passed == 0 || upload.kept.is_some())
         };
@@ -222,19 +215,19 @@ impl Upload {
     }
 
     /// Writes what there is, and more as it comes.
-    fn poll(&mut self, cx: &mut Context<'_>, io: &Shared) -> Poll<Result<(), Failure>> {
+    fn poll(&mut self, cx: &mut Context<'_>, io: &mut Held) -> Poll<Result<(), Failure>> {
         loop {
             // A body that is there is written with its head. Of one that comes nothing is taken before the
             // head has been: should the connection be dead, it is not lost.
             while !self.ended && {
-                let io = lock(io);
+                let io = io.get();
                 io.writer.has_room() && (io.writer.written() > 0 || self.kept.is_some())
             } {
                 if self.poll_more(cx, io)?.is_pending() {
                     break;
                 }
             }
-            let mut io = lock(io);
+            let io = &mut *io.get();
             if io.writer.is_empty() {
                 return if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
@@ -249,7 +242,7 @@ impl Upload {
     }
 
     /// Takes the next piece of the body.
-    fn poll_more(&mut self, cx: &mut Context<'_>, io: &Shared) -> Result<Poll<()>, Failure> {
+    fn poll_more(&mut self, cx: &mut Context<'_>, io: &mut Held) -> Result<Poll<()>, Failure> {
         let in_chunks = self.length == Length::Chunked;
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(Poll::Pending) };
         let mut trailers = None;
@@ -260,7 +253,7 @@ impl Upload {
                     if matches!(self.length, Length::Known(told) if self.passed > told) {
                         return Err(Failure::Body(Fault::new(Kind::Bug, "the body is longer than it said")));
                     }
-                    lock(io).writer.data(data, in_chunks);
+                    io.get().writer.data(data, in_chunks);
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },
@@ -273,23 +266,23 @@ impl Upload {
             }
             self.ended = true;
             if in_chunks {
-                lock(io).writer.last_chunk(trailers.as_ref());
+                io.get().writer.last_chunk(trailers.as_ref());
             }
         }
         Ok(Poll::Ready(()))
     }
 
     /// Writes the rest, whatever becomes of the response.
-    async fn go_on(mut self, io: Shared) {
+    async fn go_on(mut self, mut io: Held) {
         let ended = poll_fn(|cx| {
             // Nobody is left who could use the connection.
-            if lock(&io).reading == Reading::Lost || Arc::strong_count(&io) == 1 {
+            if io.is_alone() || io.get().reading == Reading::Lost {
                 return Poll::Ready(Err(Failure::Closed(None)));
             }
-            self.poll(cx, &io)
+            self.poll(cx, &mut io)
         })
         .await;
-        let mut io = lock(&io);
+        let io = &mut *io.get();
         io.uploading = false;
         // The response may still be read to its end, but nothing can follow it.
         io.last |= ended.is_err();

@@ -2,15 +2,15 @@
 //! differently is refused: bare line feeds, folded lines, space before a colon, two lengths, a length beside
 //! chunks, an encoding that is not exactly `chunked`.
 
-use super::seen;
+use super::framing::{Framing, Meaning, Transfer};
+use super::seen::{self, Line};
 use crate::{Headers, RequestHead, ResponseHead};
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use bytes::Bytes;
+use http::header::{EXPECT, UPGRADE};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::ext::ReasonPhrase;
 use memchr::memmem;
+use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 /// Fields of a response's head, at most.
@@ -86,19 +86,23 @@ impl Search {
     }
 }
 
-/// Takes the next head off the bytes that came. The search begins anew when a head was found.
-pub(super) fn take(
-    ahead: &mut BytesMut,
+/// Looks for the next head among the bytes that came: how many have passed, and what `read` makes of the head if it
+/// is whole. The search begins anew then.
+pub(super) fn take<T>(
+    came: &[u8],
     search: &mut Search,
     bytes_max: usize,
-) -> Result<Option<Bytes>, Refusal> {
-    while search.scanned == 0 && ahead.starts_with(b"\r\n") {
+    read: impl Fn(&[u8]) -> Result<T, Refusal>,
+) -> Result<(usize, Option<T>), Refusal> {
+    let mut passed = 0;
+    while search.scanned == 0 && came[passed..].starts_with(b"\r\n") {
         if search.empty_lines == EMPTY_LINES_MAX {
             return Err(bad("too many empty lines before the first line"));
         }
-        ahead.advance(2);
+        passed += 2;
         search.empty_lines += 1;
     }
+    let ahead = &came[passed..];
     // The end may have begun among the bytes that were looked at before.
     let from = search.scanned.saturating_sub(3);
     if let Some(at) = END.find(&ahead[from..]) {
@@ -107,12 +111,7 @@ pub(super) fn take(
             return Err(too_large(ahead));
         }
         *search = Search::default();
-        let head = ahead.split_to(end).freeze();
-        if ahead.is_empty() {
-            // What is left shares the head's memory, and an idle connection shall hold none.
-            *ahead = BytesMut::new();
-        }
-        return Ok(Some(head));
+        return Ok((passed + end, Some(read(&ahead[..end])?)));
     }
     // A head whose lines end in another way would never end.
     for at in memchr::memchr_iter(b'\n', &ahead[search.scanned..]) {
@@ -125,19 +124,36 @@ pub(super) fn take(
         return Err(too_large(ahead));
     }
     // Half an empty line may be looked at again.
-    search.scanned = if **ahead == *b"\r" { 0 } else { ahead.len() };
-    Ok(None)
+    search.scanned = if *ahead == *b"\r" { 0 } else { ahead.len() };
+    Ok((passed, None))
+}
+
+/// A text of which parts are kept: all of it is copied with the first.
+pub(super) struct Text<'a> {
+    text: &'a [u8],
+    copy: OnceCell<Bytes>,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, copy: OnceCell::new() }
+    }
+
+    /// A part of it, to be kept.
+    pub(super) fn keep(&self, part: &[u8]) -> Bytes {
+        let at = part.as_ptr().addr() - self.text.as_ptr().addr();
+        self.copy.get_or_init(|| Bytes::copy_from_slice(self.text)).slice(at..at + part.len())
+    }
 }
 
 /// Reads the head of a request of at most so many fields.
-pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<ReadRequest, Refusal> {
+pub(super) fn request(head: &[u8], fields_max: usize) -> Result<ReadRequest, Refusal> {
     let (line, lines) = first_line(head)?;
     let (method, rest) = word(line).ok_or(FIRST_LINE)?;
-    let (target, version) = word(rest).ok_or(FIRST_LINE)?;
+    // Up to the first letter that no target may have, which must be the space behind it.
+    let end = rest.iter().position(|byte| *byte <= b' ' || *byte == 0x7f).ok_or(FIRST_LINE)?;
+    let (target, version) = (&rest[..end], rest[end..].strip_prefix(b" ").ok_or(FIRST_LINE)?);
     let method = Method::from_bytes(method).map_err(|_| FIRST_LINE)?;
-    if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
-        return Err(FIRST_LINE);
-    }
     let version = match version {
         b"HTTP/1.1" => Version::HTTP_11,
         b"HTTP/1.0" => Version::HTTP_10,
@@ -147,14 +163,14 @@ pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<ReadRequest, Re
         }
         _ => return Err(FIRST_LINE),
     };
-    let uri = Uri::from_maybe_shared(head.slice_ref(target))
+    let uri = Uri::from_maybe_shared(Bytes::copy_from_slice(target))
         .map_err(|_| bad("the target is no path and no address"))?;
     // Only CONNECT names a host and nothing else (RFC 9112 section 3.2.3).
     if uri.authority().is_some() && uri.scheme().is_none() && method != Method::CONNECT {
         return Err(bad("the target does not begin with /"));
     }
-    let (headers, fields) = read_fields(head, lines, fields_max)?;
-    let length = match (fields.transfer, fields.length) {
+    let (headers, framing) = read_fields(head, lines, fields_max)?;
+    let length = match (framing.transfer, framing.length) {
         (None, length) => Length::Known(length.unwrap_or(0)),
         (Some(_), Some(_)) => return Err(bad("the body has a length and is in chunks as well")),
         (Some(_), None) if version == Version::HTTP_10 => return Err(bad("HTTP/1.0 knows no chunks")),
@@ -171,16 +187,15 @@ pub(super) fn request(head: &Bytes, fields_max: usize) -> Result<ReadRequest, Re
         && headers
             .get(EXPECT)
             .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let wants_trailers =
-        headers.get_all(TE).flat_map(list).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let keep_alive = fields.keeps_alive(version);
-    let wants_upgrade = fields.upgrade && version == Version::HTTP_11 && headers.contains_key(UPGRADE);
+    let keep_alive = framing.keeps_alive(version);
+    let wants_trailers = framing.wants_trailers;
+    let wants_upgrade = framing.upgrade && version == Version::HTTP_11 && headers.contains_key(UPGRADE);
     let head = RequestHead { method, uri, version, headers, extensions: Extensions::new() };
     Ok(ReadRequest { head, length, keep_alive, expects_continue, wants_trailers, wants_upgrade })
 }
 
 /// Reads the head of a response to a request of this method.
-pub(super) fn response(head: &Bytes, to: &Method) -> Result<ReadResponse, Refusal> {
+pub(super) fn response(head: &[u8], to: &Method) -> Result<ReadResponse, Refusal> {
     let (line, lines) = first_line(head)?;
     let (version, rest) = word(line).unwrap_or((line, b""));
     let version = match version {
@@ -191,11 +206,11 @@ pub(super) fn response(head: &Bytes, to: &Method) -> Result<ReadResponse, Refusa
     // The words behind a status may be left out, and the space before them as well.
     let (code, reason) = word(rest).unwrap_or((rest, b""));
     let status = StatusCode::from_bytes(code).map_err(|_| bad("the status is no number of three digits"))?;
-    let (headers, fields) = read_fields(head, lines, FIELDS_MAX)?;
+    let (headers, framing) = read_fields(head, lines, FIELDS_MAX)?;
     let bodyless = *to == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = match (fields.transfer, fields.length) {
+    let length = match (framing.transfer, framing.length) {
         (Some(_), Some(_)) => return Err(bad("the body has a length and is in chunks as well")),
         (Some(Transfer::Endless | Transfer::Unknown), None) => {
             return Err(bad("the body has a transfer coding other than chunked"));
@@ -206,7 +221,7 @@ pub(super) fn response(head: &Bytes, to: &Method) -> Result<ReadResponse, Refusa
         (None, Some(length)) => Length::Known(length),
         (None, None) => Length::UntilClose,
     };
-    let keep_alive = fields.keeps_alive(version) && length != Length::UntilClose;
+    let keep_alive = framing.keeps_alive(version) && length != Length::UntilClose;
     let mut extensions = Extensions::new();
     // The words behind a status mean nothing, but whoever chose others than usual shall be heard.
     if status.canonical_reason().is_none_or(|usual| usual.as_bytes() != reason) && !reason.is_empty() {
@@ -216,10 +231,9 @@ pub(super) fn response(head: &Bytes, to: &Method) -> Result<ReadResponse, Refusa
 }
 
 /// Reads the fields behind the last chunk, as they came up to the empty line.
-pub(super) fn trailers(lines: &Bytes) -> Result<HeaderMap, Refusal> {
-    let mut rest = &lines[..];
+pub(super) fn trailers(lines: &[u8]) -> Result<HeaderMap, Refusal> {
     // The empty line is the last one.
-    rest = rest.strip_suffix(b"\r\n").ok_or(LINE_END)?;
+    let rest = lines.strip_suffix(b"\r\n").ok_or(LINE_END)?;
     let (headers, _) = read_fields(lines, rest, TRAILERS_MAX).map_err(|refusal| match refusal.status {
         StatusCode::BAD_REQUEST => bad("a trailer is malformed"),
         _ => bad("the body has too many trailers"),
@@ -227,80 +241,37 @@ pub(super) fn trailers(lines: &Bytes) -> Result<HeaderMap, Refusal> {
     Ok(headers.into())
 }
 
-/// Fields that say how the message is read.
-#[derive(Default)]
-struct Fields {
-    length: Option<u64>,
-    transfer: Option<Transfer>,
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Transfer {
-    Chunked,
-    /// Something, and then in chunks.
-    Unknown,
-    /// Not in chunks at last.
-    Endless,
-}
-
-impl Fields {
-    fn keeps_alive(&self, version: Version) -> bool {
-        !self.close && (version == Version::HTTP_11 || self.keep_alive)
-    }
-
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Refusal> {
-        if *name == CONTENT_LENGTH {
-            let length = number(value.as_bytes()).ok_or(bad("the length of the body is no number"))?;
-            if self.length.is_some_and(|before| before != length) {
-                return Err(bad("the body has two lengths"));
+/// Reads lines of fields, each with its end, out of `all`.
+fn read_fields(all: &[u8], mut lines: &[u8], fields_max: usize) -> Result<(Headers, Framing), Refusal> {
+    let all = Text::new(all);
+    let mut headers = Headers::with_room_for(USUAL_FIELDS);
+    let mut framing = Framing::default();
+    let mut count = 0;
+    seen::with(|seen| {
+        while !lines.is_empty() {
+            let line;
+            (line, lines) = Line::first(lines).ok_or(LINE_END)?;
+            count += 1;
+            if count > fields_max {
+                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                return Err(Refusal { status, why: "the head has too many fields" });
             }
-            self.length = Some(length);
-        } else if *name == TRANSFER_ENCODING {
-            for coding in list(value) {
-                let chunked = coding.eq_ignore_ascii_case(b"chunked");
-                self.transfer = Some(match self.transfer {
-                    None if chunked => Transfer::Chunked,
-                    Some(Transfer::Endless) if chunked => Transfer::Unknown,
-                    // Something, or in chunks and then something.
-                    _ => Transfer::Endless,
-                });
+            if let Some(known) = seen.find(&line) {
+                if framing.note(known.meaning, &known.value)? {
+                    headers.append(&known.name, known.value.clone());
+                }
+                continue;
             }
-        } else if *name == CONNECTION {
-            for token in list(value) {
-                self.close |= token.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
-                self.upgrade |= token.eq_ignore_ascii_case(b"upgrade");
+            let (name, value) = seen::read(line.text(), &all)?;
+            let meaning = Meaning::of(&name, &value)?;
+            seen.remember(&line, &name, &value, meaning);
+            if framing.note(meaning, &value)? {
+                headers.append(name, value);
             }
         }
         Ok(())
-    }
-}
-
-/// Reads lines of fields, each with its end, out of `all`.
-fn read_fields(all: &Bytes, mut lines: &[u8], fields_max: usize) -> Result<(Headers, Fields), Refusal> {
-    let mut headers = Headers::with_room_for(USUAL_FIELDS);
-    let mut fields = Fields::default();
-    let mut count = 0;
-    while !lines.is_empty() {
-        let line;
-        (line, lines) = split_line(lines)?;
-        count += 1;
-        if count > fields_max {
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err(Refusal { status, why: "the head has too many fields" });
-        }
-        let (name, value) = seen::field(line, all)?;
-        let again = name == CONTENT_LENGTH && fields.length.is_some();
-        fields.note(&name, &value)?;
-        // The same length twice is passed on once (RFC 9112 section 6.3).
-        if !again {
-            headers.append(name, value);
-        }
-    }
-    Ok((headers, fields))
+    })?;
+    Ok((headers, framing))
 }
 
 /// A line without its end, and what follows it.
@@ -321,19 +292,6 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// The members of a list (RFC 9110 section 5.6.1).
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// Digits and nothing else: no sign, no list, no space within.
-fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 pub(super) const fn bad(why: &'static str) -> Refusal {
     Refusal { status: StatusCode::BAD_REQUEST, why }
 }
@@ -351,19 +309,24 @@ fn too_large(ahead: &[u8]) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::{Buf as _, BytesMut};
+    use http::header::CONTENT_LENGTH;
 
-    fn taken(text: &str) -> Result<Option<Bytes>, Refusal> {
-        take(&mut BytesMut::from(text), &mut Search::default(), 100)
+    /// Takes a head off the bytes that came.
+    fn take_off(ahead: &mut BytesMut, search: &mut Search) -> Result<Option<Vec<u8>>, Refusal> {
+        let (passed, head) = take(ahead, search, 100, |head| Ok(head.to_vec()))?;
+        ahead.advance(passed);
+        Ok(head)
+    }
+
+    fn taken(text: &str) -> Result<Option<ReadRequest>, Refusal> {
+        let head = take(text.as_bytes(), &mut Search::default(), 100, |head| request(head, 100))?;
+        Ok(head.1)
     }
 
     fn read(text: &str) -> String {
-        let head = match taken(text) {
-            Ok(Some(head)) => head,
-            Ok(None) => return "more".into(),
-            Err(refusal) => return format!("{} {}", refusal.status.as_u16(), refusal.why),
-        };
-        match request(&head, 100) {
-            Ok(read) => format!(
+        match taken(text) {
+            Ok(Some(read)) => format!(
                 "{} {} {:?} {:?}{}{}",
                 read.head.method,
                 read.head.uri,
@@ -372,6 +335,7 @@ mod tests {
                 if read.keep_alive { "" } else { " close" },
                 if read.expects_continue { " continue" } else { "" },
             ),
+            Ok(None) => "more".into(),
             Err(refusal) => format!("{} {}", refusal.status.as_u16(), refusal.why),
         }
     }
@@ -444,10 +408,9 @@ mod tests {
             assert_eq!(read(&text), expected, "{text:?}");
         }
         let many = format!("{line}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
-        let head = take(&mut BytesMut::from(&*many), &mut Search::default(), 10_000).unwrap().unwrap();
-        let refused = request(&head, FIELDS_MAX).unwrap_err();
+        let refused = request(many.as_bytes(), FIELDS_MAX).unwrap_err();
         assert_eq!(refused.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        assert_eq!(request(&head, FIELDS_MAX + 1).unwrap().head.headers.len(), FIELDS_MAX + 1);
+        assert_eq!(request(many.as_bytes(), FIELDS_MAX + 1).unwrap().head.headers.len(), FIELDS_MAX + 1);
     }
 
     #[test]
@@ -458,7 +421,7 @@ mod tests {
                 let (mut ahead, mut search) = (BytesMut::new(), Search::default());
                 let found = text.as_bytes().chunks(step).find_map(|piece| {
                     ahead.extend_from_slice(piece);
-                    take(&mut ahead, &mut search, 100).transpose()
+                    take_off(&mut ahead, &mut search).transpose()
                 });
                 let told = match found.unwrap() {
                     Ok(_) => "found",
@@ -472,7 +435,7 @@ mod tests {
     #[test]
     fn the_same_length_twice_is_one() {
         let text = "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n";
-        let head = request(&taken(text).unwrap().unwrap(), FIELDS_MAX).unwrap();
+        let head = taken(text).unwrap().unwrap();
         assert_eq!(head.head.headers.get_all(CONTENT_LENGTH).count(), 1);
     }
 
@@ -481,18 +444,18 @@ mod tests {
         let text = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b";
         let (mut ahead, mut search) = (BytesMut::new(), Search::default());
         for byte in text.bytes().take(text.len() - 6) {
-            assert_eq!(take(&mut ahead, &mut search, 100).unwrap(), None);
+            assert_eq!(take_off(&mut ahead, &mut search).unwrap(), None);
             ahead.extend_from_slice(&[byte]);
         }
         ahead.extend_from_slice(b"GET /b");
-        assert_eq!(take(&mut ahead, &mut search, 100).unwrap().unwrap().len(), text.len() - 6);
+        assert_eq!(take_off(&mut ahead, &mut search).unwrap().unwrap().len(), text.len() - 6);
         assert!(&ahead[..] == b"GET /b" && !search.has_begun());
     }
 
     #[test]
     fn a_response_says_how_long_it_is() {
         let length = |head: &str, method: Method| {
-            response(&Bytes::copy_from_slice(head.as_bytes()), &method)
+            response(head.as_bytes(), &method)
                 .map(|read| (read.length, read.keep_alive))
                 .map_err(|refusal| refusal.why)
         };

@@ -3,7 +3,7 @@
 
 use super::chunked::{Chunked, Piece};
 use super::head::{Length, Refusal};
-use super::io::{Reading, Shared, lock};
+use super::io::{Held, Reading, Shared, lock};
 use crate::Body;
 use base::{Fault, Kind};
 use bytes::{Bytes, BytesMut};
@@ -25,12 +25,12 @@ enum Decoder {
 }
 
 /// The body behind a head that was just read. One that is there whole needs the socket no more.
-pub(super) fn body(io: &Shared, length: Length) -> Body {
+pub(super) fn body(held: &mut Held, length: Length) -> Body {
     if length == Length::Known(0) {
         return Body::empty();
     }
     let decoder = {
-        let mut io = lock(io);
+        let io = &mut *held.get();
         let decoder = match length {
             Length::Known(length) => match usize::try_from(length) {
                 Ok(length) if length <= io.ahead.len() => return Body::full(split(&mut io.ahead, length)),
@@ -42,7 +42,7 @@ pub(super) fn body(io: &Shared, length: Length) -> Body {
         io.reading = Reading::Body;
         decoder
     };
-    Body::stream(Incoming { io: io.clone(), decoder, over: false })
+    Body::stream(Incoming { io: held.share(), decoder, over: false })
 }
 
 /// Takes bytes off those that were read; an idle connection keeps none.

@@ -1,12 +1,14 @@
-//! A socket with what was read ahead of it and what is still to be written, shared by the connection and the
-//! body that is being read from it. They take turns, so its lock is never waited for.
+//! A socket with what was read ahead of it and what is still to be written. Its connection holds it alone, and
+//! shares it only with a body that outlasts its head; they take turns, so the lock between them is never waited for.
 
+use super::head::{self, Refusal, Search};
 use super::writer::Writer;
 use crate::Upgraded;
 use crate::prefixed::Prefixed;
 use bytes::{Buf as _, BytesMut};
 use std::cell::RefCell;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -55,14 +57,106 @@ pub(super) struct Io {
 }
 
 /// Shared by a connection and the body read from it.
-pub(super) type Shared = Arc<Mutex<Io>>;
+pub(super) type Shared = Arc<Mutex<Box<Io>>>;
 
-pub(super) fn lock(io: &Shared) -> MutexGuard<'_, Io> {
+pub(super) fn lock(io: &Shared) -> MutexGuard<'_, Box<Io>> {
     io.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Io {
+/// A connection's hold on its socket. Most messages are there whole with their heads, so nobody else needs it and no
+/// lock is taken.
+pub(super) struct Held {
+    /// There unless it is shared.
+    own: Option<Box<Io>>,
+    shared: Option<Shared>,
+}
+
+/// The socket, for one step.
+pub(super) enum Access<'a> {
+    Own(&'a mut Io),
+    Shared(MutexGuard<'a, Box<Io>>),
+}
+
+/// Why there is no head.
+pub(super) enum NoHead {
+    /// What came is not taken.
+    Refused(Refusal),
+    /// The other side has closed, or the connection broke.
+    Closed(Option<io::Error>),
+}
+
+impl Held {
     pub(super) fn new(stream: Box<dyn Socket>) -> Self {
+        Self { own: Some(Box::new(Io::new(stream))), shared: None }
+    }
+
+    /// A share of somebody else's.
+    pub(super) fn of(shared: Shared) -> Self {
+        Self { own: None, shared: Some(shared) }
+    }
+
+    /// The socket, which is not shared any more if nobody else is left.
+    pub(super) fn get(&mut self) -> Access<'_> {
+        if self.own.is_none() {
+            self.take_back();
+        }
+        match (&mut self.own, &self.shared) {
+            (Some(io), _) => Access::Own(io),
+            (None, Some(shared)) => Access::Shared(lock(shared)),
+            (None, None) => unreachable!("a socket is somebody's own or shared"),
+        }
+    }
+
+    /// A share of it, for a body.
+    pub(super) fn share(&mut self) -> Shared {
+        if let Some(own) = self.own.take() {
+            self.shared = Some(Arc::new(Mutex::new(own)));
+        }
+        self.shared.clone().expect("what is not our own is shared")
+    }
+
+    /// Whether nobody else has a share.
+    pub(super) fn is_alone(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| Arc::strong_count(shared) == 1)
+    }
+
+    /// The socket itself, if nobody else has a share.
+    pub(super) fn into_alone(mut self) -> Option<Box<Io>> {
+        self.take_back();
+        self.own
+    }
+
+    fn take_back(&mut self) {
+        if self.is_alone()
+            && let Some(io) = self.shared.take().and_then(Arc::into_inner)
+        {
+            self.own = Some(io.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Deref for Access<'_> {
+    type Target = Io;
+
+    fn deref(&self) -> &Io {
+        match self {
+            Access::Own(io) => io,
+            Access::Shared(io) => io,
+        }
+    }
+}
+
+impl DerefMut for Access<'_> {
+    fn deref_mut(&mut self) -> &mut Io {
+        match self {
+            Access::Own(io) => io,
+            Access::Shared(io) => io,
+        }
+    }
+}
+
+impl Io {
+    fn new(stream: Box<dyn Socket>) -> Self {
         Self {
             stream,
             ahead: BytesMut::new(),
@@ -83,6 +177,54 @@ impl Io {
             self.ahead.extend_from_slice(room.filled());
             Poll::Ready(Ok(room.filled().len()))
         })
+    }
+
+    /// Reads until there is a whole head, and what `read` makes of it. A head that comes in one piece is read where
+    /// the kernel put it.
+    pub(super) fn poll_head<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        search: &mut Search,
+        bytes_max: usize,
+        read: impl Fn(&[u8]) -> Result<T, Refusal>,
+    ) -> Poll<Result<T, NoHead>> {
+        loop {
+            if !self.ahead.is_empty() {
+                let (passed, head) =
+                    head::take(&self.ahead, search, bytes_max, &read).map_err(NoHead::Refused)?;
+                self.ahead.advance(passed);
+                if self.ahead.is_empty() {
+                    // An idle connection shall hold no memory.
+                    self.ahead = BytesMut::new();
+                }
+                if let Some(head) = head {
+                    return Poll::Ready(Ok(head));
+                }
+            }
+            let (ahead, stream) = (&mut self.ahead, &mut self.stream);
+            let head = ROOM.with_borrow_mut(|room| {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(&mut **stream).poll_read(cx, &mut room))
+                    .map_err(|error| NoHead::Closed(Some(error)))?;
+                let mut came = room.filled();
+                if came.is_empty() {
+                    return Poll::Ready(Err(NoHead::Closed(None)));
+                }
+                let mut head = None;
+                if ahead.is_empty() {
+                    let passed;
+                    (passed, head) = head::take(came, search, bytes_max, &read).map_err(NoHead::Refused)?;
+                    came = &came[passed..];
+                }
+                if !came.is_empty() {
+                    ahead.extend_from_slice(came);
+                }
+                Poll::Ready(Ok(head))
+            });
+            if let Some(head) = ready!(head)? {
+                return Poll::Ready(Ok(head));
+            }
+        }
     }
 
     /// Writes what is to be written.

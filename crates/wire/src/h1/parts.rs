@@ -2,9 +2,9 @@
 //! targets, by way of `raw`.
 
 use super::chunked::{Chunked, Piece};
-use super::head::{self, FIELDS_MAX, Search};
+use super::head::{self, FIELDS_MAX, Refusal, Search};
 use crate::Headers;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::{Method, StatusCode};
 
 /// A head that was read.
@@ -38,8 +38,8 @@ type Outcome<T> = Result<Option<T>, (StatusCode, &'static str)>;
 
 /// Reads the head of a request.
 pub fn request_head<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<ReadHead> {
-    let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
-    let head = head::request(&bytes, FIELDS_MAX).map_err(|refusal| (refusal.status, refusal.why))?;
+    let read = |head: &[u8]| head::request(head, FIELDS_MAX);
+    let Some((head, left)) = take(pieces, bytes_max, read)? else { return Ok(None) };
     let start = format!("{} {} {:?}", head.head.method, head.head.uri, head.head.version);
     let (headers, length, keep_alive) = (head.head.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
@@ -51,8 +51,8 @@ pub fn response_head<'a>(
     bytes_max: usize,
     to: &Method,
 ) -> Outcome<ReadHead> {
-    let Some((bytes, left)) = take(pieces, bytes_max)? else { return Ok(None) };
-    let head = head::response(&bytes, to).map_err(|refusal| (refusal.status, refusal.why))?;
+    let read = |head: &[u8]| head::response(head, to);
+    let Some((head, left)) = take(pieces, bytes_max, read)? else { return Ok(None) };
     let start = format!("{:?} {}", head.head.version, head.head.status.as_str());
     let (headers, length, keep_alive) = (head.head.headers, format!("{:?}", head.length), head.keep_alive);
     Ok(Some(ReadHead { start, headers, length, keep_alive, left }))
@@ -78,12 +78,19 @@ pub fn chunked_body<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome<R
     }
 }
 
-fn take<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, bytes_max: usize) -> Outcome<(Bytes, usize)> {
+/// What `read` makes of the head, and how many bytes are left behind it.
+fn take<'a, T>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    bytes_max: usize,
+    read: impl Fn(&[u8]) -> Result<T, Refusal>,
+) -> Outcome<(T, usize)> {
     let (mut ahead, mut search, mut coming) = (BytesMut::new(), Search::default(), pieces.into_iter());
     loop {
-        let taken = head::take(&mut ahead, &mut search, bytes_max);
-        if let Some(bytes) = taken.map_err(|refusal| (refusal.status, refusal.why))? {
-            return Ok(Some((bytes, ahead.len() + coming.map(<[u8]>::len).sum::<usize>())));
+        let taken = head::take(&ahead, &mut search, bytes_max, &read);
+        let (passed, head) = taken.map_err(|refusal| (refusal.status, refusal.why))?;
+        ahead.advance(passed);
+        if let Some(head) = head {
+            return Ok(Some((head, ahead.len() + coming.map(<[u8]>::len).sum::<usize>())));
         }
         match coming.next() {
             Some(bytes) => ahead.extend_from_slice(bytes),

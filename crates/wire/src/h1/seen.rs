@@ -2,16 +2,16 @@
 //! letter by letter; a whole line that came twice gives the same field, without anything of it being read or held
 //! in the head's memory. What nobody has sent before costs one place of another's.
 
-use super::head::{Refusal, bad};
-use bytes::Bytes;
+use super::framing::Meaning;
+use super::head::{Refusal, Text, bad};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE};
 use std::cell::RefCell;
 
 /// Lines remembered by each core.
 const LINES: usize = 512;
 
-/// Longer lines are not remembered.
-const LINE: usize = 64;
+/// Words of eight letters in a line that is remembered, the last of them not full.
+const WORDS: usize = 8;
 
 /// Fields that say who somebody is: they are not kept for longer than their request.
 const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
@@ -28,60 +28,138 @@ struct Seen {
     name: HeaderName,
 }
 
-/// A line and its field.
-struct Line {
-    length: u8,
-    text: [u8; LINE],
-    name: HeaderName,
-    value: HeaderValue,
+/// A line as it came, with what finds it again.
+pub(super) struct Line<'a> {
+    /// With the CR and without the line feed.
+    letters: &'a [u8],
+    /// Those behind the last full word.
+    last: u64,
+    hash: u64,
+}
+
+/// A line that was read before, and its field.
+pub(super) struct Known {
+    length: usize,
+    words: [u64; WORDS],
+    pub(super) name: HeaderName,
+    pub(super) value: HeaderValue,
+    pub(super) meaning: Meaning,
 }
 
 /// Where a line may be remembered, and the hash of the last one that came and was not: the second time it is.
 #[derive(Default)]
 struct Place {
-    line: Option<Line>,
-    waiting: u32,
+    known: Option<Box<Known>>,
+    waiting: u64,
 }
 
+/// The lines that a core remembers.
+pub(super) struct Lines(Box<[Place]>);
+
 thread_local! {
-    static LINES_SEEN: RefCell<Box<[Place]>> = RefCell::new((0..LINES).map(|_| Place::default()).collect());
+    static LINES_SEEN: RefCell<Lines> = RefCell::new(Lines((0..LINES).map(|_| Place::default()).collect()));
     static SEEN: RefCell<Box<[Option<Seen>]>> = RefCell::new((0..PLACES).map(|_| None).collect());
 }
 
-/// The field of a line that lies in `all`, without the line's end.
-pub(super) fn field(line: &[u8], all: &Bytes) -> Result<(HeaderName, HeaderValue), Refusal> {
-    if line.len() > LINE {
-        return read(line, all);
-    }
-    LINES_SEEN.with_borrow_mut(|places| {
-        let hash = hash(line);
-        let place = &mut places[hash as usize % LINES];
-        if let Some(seen) = &place.line
-            && seen.text[..usize::from(seen.length)] == *line
-        {
-            return Ok((seen.name.clone(), seen.value.clone()));
-        }
-        let (name, value) = read(line, all)?;
-        if place.waiting != hash {
-            place.waiting = hash;
-        } else if !SECRET.contains(&name)
-            && let Ok(own) = HeaderValue::from_bytes(value.as_bytes())
-        {
-            let mut text = [0; LINE];
-            text[..line.len()].copy_from_slice(line);
-            place.line = Some(Line { length: line.len() as u8, text, name: name.clone(), value: own });
-        }
-        Ok((name, value))
-    })
+/// Lets `look` have the lines that this core remembers.
+pub(super) fn with<T>(look: impl FnOnce(&mut Lines) -> T) -> T {
+    LINES_SEEN.with_borrow_mut(look)
 }
 
-/// Reads a line that was not seen before.
-fn read(line: &[u8], all: &Bytes) -> Result<(HeaderName, HeaderValue), Refusal> {
+impl<'a> Line<'a> {
+    /// The first of these lines and what follows it; `None` if its end is not CR LF. The end is looked for and the
+    /// letters are hashed on one way, eight at a time.
+    pub(super) fn first(lines: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        const EACH: u64 = u64::from_le_bytes([1; 8]);
+        let mut hash = 0;
+        let mut at = 0;
+        let (eights, rest) = lines.as_chunks();
+        for eight in eights {
+            let word = u64::from_le_bytes(*eight);
+            // The lowest bit that is left belongs to the first line feed.
+            let others = word ^ (EACH * u64::from(b'\n'));
+            let feeds = others.wrapping_sub(EACH) & !others & (EACH << 7);
+            if feeds != 0 {
+                let letters = feeds.trailing_zeros() / 8;
+                let last = word & !(u64::MAX << (letters * 8));
+                return Self::ending(lines, at + letters as usize, last, hash);
+            }
+            hash = add(hash, word);
+            at += 8;
+        }
+        let letters = rest.iter().position(|letter| *letter == b'\n')?;
+        let mut last = [0; 8];
+        last[..letters].copy_from_slice(&rest[..letters]);
+        Self::ending(lines, at + letters, u64::from_le_bytes(last), hash)
+    }
+
+    fn ending(lines: &'a [u8], feed: usize, last: u64, hash: u64) -> Option<(Self, &'a [u8])> {
+        let letters = &lines[..feed];
+        letters.ends_with(b"\r").then(|| (Self { letters, last, hash: add(hash, last) }, &lines[feed + 1..]))
+    }
+
+    /// Without its end.
+    pub(super) fn text(&self) -> &'a [u8] {
+        &self.letters[..self.letters.len() - 1]
+    }
+
+    fn words(&self) -> impl Iterator<Item = u64> {
+        let (eights, _) = self.letters.as_chunks();
+        eights.iter().map(|eight| u64::from_le_bytes(*eight)).chain([self.last])
+    }
+
+    /// Tells lines apart well enough to find their places; whoever makes many that share one only loses the place.
+    fn place(&self) -> usize {
+        (self.hash >> 32) as usize % LINES
+    }
+}
+
+fn add(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Lines {
+    /// The field of this line, if it was read before.
+    pub(super) fn find(&self, line: &Line<'_>) -> Option<&Known> {
+        let known = self.0[line.place()].known.as_deref()?;
+        let is_it = known.length == line.letters.len() && line.words().zip(known.words).all(|(a, b)| a == b);
+        is_it.then_some(known)
+    }
+
+    /// Remembers the field of a line that has come for the second time.
+    #[cold]
+    pub(super) fn remember(
+        &mut self,
+        line: &Line<'_>,
+        name: &HeaderName,
+        value: &HeaderValue,
+        meaning: Meaning,
+    ) {
+        let length = line.letters.len();
+        if length >= WORDS * 8 {
+            return;
+        }
+        let place = &mut self.0[line.place()];
+        if place.waiting != line.hash {
+            place.waiting = line.hash;
+        } else if !SECRET.contains(name)
+            // The head's memory is not held for it.
+            && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
+        {
+            let mut words = [0; WORDS];
+            words.iter_mut().zip(line.words()).for_each(|(place, word)| *place = word);
+            place.known = Some(Box::new(Known { length, words, name: name.clone(), value, meaning }));
+        }
+    }
+}
+
+/// Reads a line that was not seen before and lies in `all`.
+pub(super) fn read(line: &[u8], all: &Text<'_>) -> Result<(HeaderName, HeaderValue), Refusal> {
     // Names are short: looking at each letter is faster than preparing for long ones.
     let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
     let name = name(&line[..colon])?;
     let value = line.get(colon + 1..).ok_or(bad("a field has no colon"))?;
-    let value = HeaderValue::from_maybe_shared(all.slice_ref(trimmed(value)))
+    let value = HeaderValue::from_maybe_shared(all.keep(trimmed(value)))
         .map_err(|_| bad("the value of a field has forbidden letters"))?;
     Ok((name, value))
 }
@@ -95,20 +173,6 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-/// Tells lines apart well enough to find their places; whoever makes many that share one only loses the place.
-fn hash(line: &[u8]) -> u32 {
-    let mut hash = line.len() as u64;
-    let mut add = |bytes: [u8; 8]| {
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    };
-    let (eights, rest) = line.as_chunks();
-    eights.iter().copied().for_each(&mut add);
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    add(last);
-    (hash >> 32) as u32
 }
 
 /// The name of this spelling.
@@ -163,34 +227,70 @@ mod tests {
         }
     }
 
+    /// The field of a line as heads are read, and whether it was remembered.
+    fn field(line: &str) -> Result<(HeaderName, HeaderValue, Meaning, bool), Refusal> {
+        let lines = format!("{line}\r\nHost: x\r\n");
+        let (line, rest) = Line::first(lines.as_bytes()).expect("its end is CR LF");
+        assert_eq!(rest, b"Host: x\r\n");
+        with(|seen| {
+            if let Some(known) = seen.find(&line) {
+                return Ok((known.name.clone(), known.value.clone(), known.meaning, true));
+            }
+            let (name, value) = read(line.text(), &Text::new(lines.as_bytes()))?;
+            let meaning = Meaning::of(&name, &value)?;
+            seen.remember(&line, &name, &value, meaning);
+            Ok((name, value, meaning, false))
+        })
+    }
+
     #[test]
     fn a_line_means_the_same_each_time_it_comes() {
-        let mut lines =
-            vec!["A".repeat(LINE) + ": b", "Cookie: a=b".into(), "x:".into(), "X-Y: \t z z\t ".into()];
+        let mut lines = vec!["Cookie: a=b".into(), "x:".into(), "X-Y: \t z z\t ".into()];
+        // Of each length around those of words, and longer than what is remembered.
+        lines.extend((1..100).map(|length| format!("A: {}", "b".repeat(length))));
         // More than there are places, and such that are no fields.
         lines.extend((0..LINES * 2).map(|number| format!("X-Number: {number}")));
         lines.extend(["no colon", "bad name: x", "A: b\u{7f}", ": x", "", " folded"].map(str::to_owned));
+        lines.extend(["Content-Length: 7", "Content-Length: x", "Connection: a, close"].map(str::to_owned));
+        let mut found = 0;
         for round in 0..4 {
             for line in &lines {
-                let all = Bytes::copy_from_slice(line.as_bytes());
-                assert_eq!(field(&all, &all), read(&all, &all), "round {round}: {line:?}");
+                let read = read(line.as_bytes(), &Text::new(line.as_bytes()));
+                let read = read.and_then(|(name, value)| {
+                    let meaning = Meaning::of(&name, &value)?;
+                    Ok((name, value, meaning))
+                });
+                let came = field(line).map(|(name, value, meaning, known)| {
+                    found += usize::from(known);
+                    (name, value, meaning)
+                });
+                assert_eq!(came, read, "round {round}: {line:?}");
             }
+        }
+        assert!(found > 100, "{found} of {}", lines.len() * 4);
+    }
+
+    #[test]
+    fn a_line_ends_with_both_of_its_letters() {
+        for length in 0..30 {
+            let line = "a".repeat(length);
+            for end in ["\n", "", "\r", "\rb\n"] {
+                assert!(Line::first(format!("{line}{end}").as_bytes()).is_none(), "{length} {end:?}");
+            }
+            let lines = format!("{line}\r\n\nb\n\n\n\n\n\n\n");
+            let (first, rest) = Line::first(lines.as_bytes()).unwrap();
+            assert_eq!((first.text(), rest), (line.as_bytes(), &b"\nb\n\n\n\n\n\n\n"[..]));
         }
     }
 
     #[test]
     fn a_line_is_remembered_when_it_comes_again_unless_it_says_who_somebody_is() {
-        let remembered = |line: &str| {
-            let all = Bytes::copy_from_slice(line.as_bytes());
-            field(&all, &all).unwrap();
-            LINES_SEEN.with_borrow(|places| {
-                let place = &places[hash(line.as_bytes()) as usize % LINES];
-                place.line.as_ref().is_some_and(|seen| seen.text.starts_with(line.as_bytes()))
-            })
-        };
-        assert_eq!([remembered("Server: x"), remembered("Server: x")], [false, true]);
+        let known = |line: &str| field(line).unwrap().3;
+        for line in ["Server: x", "Connection: close", "Accept: text/html, application/json"] {
+            assert_eq!([known(line), known(line), known(line)], [false, false, true], "{line}");
+        }
         for secret in ["Authorization: Basic eDp5", "cookie: session=1", "Set-Cookie: a=b"] {
-            assert_eq!([remembered(secret), remembered(secret)], [false, false], "{secret}");
+            assert_eq!([known(secret), known(secret), known(secret)], [false; 3], "{secret}");
         }
     }
 

@@ -4,7 +4,7 @@
 use super::encode::{self, Keep};
 use super::head::{self, Length, ReadRequest, Refusal, Search};
 use super::incoming;
-use super::io::{Io, Reading, Shared, Socket, lock};
+use super::io::{Held, NoHead, Reading, Socket};
 use super::timer::Timer;
 use crate::handler::{Handler, Peer, Refused, WriteWithin};
 use crate::linger::{Linger, Rest};
@@ -17,7 +17,6 @@ use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
@@ -34,7 +33,7 @@ pub(crate) async fn serve(
     handler: impl Handler,
     drain: Drain,
 ) {
-    let io = Arc::new(Mutex::new(Io::new(stream)));
+    let io = Held::new(stream);
     let timer = Timer::new(Instant::now() + limits.header_timeout);
     let mut begun = drain.clone();
     let begun = Box::pin(tokio::task::unconstrained(async move { begun.begun().await }));
@@ -45,7 +44,7 @@ pub(crate) async fn serve(
 }
 
 struct Connection<B> {
-    io: Shared,
+    io: Held,
     timer: Timer,
     limits: Limits,
     drain: Drain,
@@ -112,7 +111,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 Next::Over => return Rest::None,
                 Next::Refused(refusal) => {
                     handler.refused(&Refused { status: refusal.status, why: refusal.why }, peer);
-                    encode::refusal(refusal.status, refusal.why, lock(&self.io).writer.buffer());
+                    encode::refusal(refusal.status, refusal.why, self.io.get().writer.buffer());
                     let mut nothing = Outgoing::new(Body::empty(), None, None);
                     poll_fn(|cx| self.poll_write(cx, &mut nothing)).await;
                     return Rest::Unwanted;
@@ -145,13 +144,13 @@ impl<B: Future<Output = ()>> Connection<B> {
                 // It keeps its place until it is given back; it ends with this future.
                 let (lease, lent) = Lease::new();
                 if let Some(switching) = switching {
-                    let _ = switching.send(lock(&self.io).give_away().leased(lease));
+                    let _ = switching.send(self.io.get().give_away().leased(lease));
                     lent.returned().await;
                 }
                 return Rest::Wanted;
             }
             if !kept || !self.body_passed().await {
-                let over = lock(&self.io).reading == Reading::Head;
+                let over = self.io.get().reading == Reading::Head;
                 return if over { Rest::None } else { Rest::Unwanted };
             }
         }
@@ -161,23 +160,15 @@ impl<B: Future<Output = ()>> Connection<B> {
     async fn next(&mut self) -> Next {
         let (mut search, mut draining, mut awaited) = (Search::default(), false, None);
         poll_fn(|cx| {
-            let mut io = lock(&self.io);
-            loop {
-                match head::take(&mut io.ahead, &mut search, self.limits.header_bytes) {
-                    Ok(None) => {}
-                    Ok(Some(bytes)) => {
-                        return Poll::Ready(match head::request(&bytes, self.limits.headers) {
-                            Ok(head) => Next::Request(Box::new(head)),
-                            Err(refusal) => Next::Refused(refusal),
-                        });
-                    }
-                    Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
-                }
-                match io.poll_fill(cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Over),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
+            let io = &mut *self.io.get();
+            let fields_max = self.limits.headers;
+            match io
+                .poll_head(cx, &mut search, self.limits.header_bytes, |head| head::request(head, fields_max))
+            {
+                Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(Box::new(head))),
+                Poll::Ready(Err(NoHead::Refused(refusal))) => return Poll::Ready(Next::Refused(refusal)),
+                Poll::Ready(Err(NoHead::Closed(_))) => return Poll::Ready(Next::Over),
+                Poll::Pending => {}
             }
             // First for anything, then for the rest of a head.
             let begun = !io.ahead.is_empty() || search.has_begun();
@@ -211,12 +202,12 @@ impl<B: Future<Output = ()>> Connection<B> {
         .await
     }
 
-    fn request(&self, read: ReadRequest) -> Request {
-        let mut body = incoming::body(&self.io, read.length);
+    fn request(&mut self, read: ReadRequest) -> Request {
+        let mut body = incoming::body(&mut self.io, read.length);
         if body.is_empty() {
             return Request::from_parts(read.head, body);
         }
-        let mut io = lock(&self.io);
+        let mut io = self.io.get();
         if io.reading == Reading::Body {
             body = body.with_deadline(self.limits.read_timeout);
             if read.expects_continue && io.ahead.is_empty() {
@@ -231,7 +222,7 @@ impl<B: Future<Output = ()>> Connection<B> {
         let mut handling = pin!(handler.handle(request, peer));
         poll_fn(|cx| match handling.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending if client_left(&self.io, cx) => Poll::Ready(None),
+            Poll::Pending if client_left(&mut self.io, cx) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         })
         .await
@@ -268,7 +259,7 @@ impl<B: Future<Output = ()>> Connection<B> {
             _ => None,
         };
         let kept = {
-            let mut io = lock(&self.io);
+            let mut io = self.io.get();
             let kept = asked.keep_alive
                 && !told_close
                 && length != Some(Length::UntilClose)
@@ -299,17 +290,21 @@ impl<B: Future<Output = ()>> Connection<B> {
     fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Written> {
         loop {
             // Gathered first: a head and a short body are one write. The body may need the socket itself.
-            while outgoing.ended.is_none() && lock(&self.io).writer.has_room() {
-                if outgoing.poll_more(cx, &self.io).is_pending() {
+            while outgoing.ended.is_none() && self.io.get().writer.has_room() {
+                if outgoing.poll_more(cx, &mut self.io).is_pending() {
                     break;
                 }
             }
-            let mut io = lock(&self.io);
+            let mut io = self.io.get();
             let waits = io.writer.is_empty();
             if waits && outgoing.ended.is_none() {
                 drop(io);
                 self.answered = None;
-                return if client_left(&self.io, cx) { Poll::Ready(Written::Gone) } else { Poll::Pending };
+                return if client_left(&mut self.io, cx) {
+                    Poll::Ready(Written::Gone)
+                } else {
+                    Poll::Pending
+                };
             }
             let flushed = if waits { Poll::Ready(Ok(())) } else { io.poll_flush(cx) };
             drop(io);
@@ -337,14 +332,14 @@ impl<B: Future<Output = ()>> Connection<B> {
     /// Waits until the body of the request has passed, which may take longer than its response; whether
     /// another request can follow.
     async fn body_passed(&mut self) -> bool {
-        let reading = lock(&self.io).reading;
+        let reading = self.io.get().reading;
         if reading != Reading::Body {
             return reading == Reading::Head;
         }
         self.answered = None;
         self.timer.set(Instant::now() + self.limits.read_timeout);
         poll_fn(|cx| {
-            let mut io = lock(&self.io);
+            let mut io = self.io.get();
             if io.reading != Reading::Body {
                 return Poll::Ready(());
             }
@@ -352,7 +347,7 @@ impl<B: Future<Output = ()>> Connection<B> {
             self.timer.poll(cx)
         })
         .await;
-        lock(&self.io).reading == Reading::Head
+        self.io.get().reading == Reading::Head
     }
 
     /// Closes with care for whoever may still be sending.
@@ -361,16 +356,15 @@ impl<B: Future<Output = ()>> Connection<B> {
         if rest == Rest::Wanted {
             return;
         }
-        let Some(io) = Arc::into_inner(self.io) else { return };
-        let io = io.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(io) = self.io.into_alone() else { return };
         let mut stream = Linger::new(io.stream, move || rest);
         let _ = tokio::time::timeout(self.limits.write_timeout, stream.shutdown()).await;
     }
 }
 
 /// Whether the client has closed its side. What it sends meanwhile is kept within a bound.
-fn client_left(io: &Shared, cx: &mut Context<'_>) -> bool {
-    let mut io = lock(io);
+fn client_left(io: &mut Held, cx: &mut Context<'_>) -> bool {
+    let io = &mut *io.get();
     // As long as a body is being read, its reader finds out.
     while io.reading == Reading::Head && io.ahead.len() < AHEAD_MAX {
         match io.poll_fill(cx) {
@@ -389,7 +383,7 @@ impl Outgoing {
     }
 
     /// Takes the next piece of the body.
-    fn poll_more(&mut self, cx: &mut Context<'_>, io: &Shared) -> Poll<()> {
+    fn poll_more(&mut self, cx: &mut Context<'_>, io: &mut Held) -> Poll<()> {
         let in_chunks = self.length == Some(Length::Chunked);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let mut trailers = None;
@@ -401,7 +395,7 @@ impl Outgoing {
                         self.ended = Some(Written::CutShort);
                         return Poll::Ready(());
                     }
-                    lock(io).writer.data(data, in_chunks);
+                    io.get().writer.data(data, in_chunks);
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },
@@ -418,7 +412,7 @@ impl Outgoing {
                 _ => Written::Whole,
             });
             if in_chunks {
-                lock(io).writer.last_chunk(trailers.filter(|_| self.with_trailers).as_ref());
+                io.get().writer.last_chunk(trailers.filter(|_| self.with_trailers).as_ref());
             }
         }
         Poll::Ready(())
