@@ -28,7 +28,7 @@ pub use engine::{Answer, Engine};
 pub use json::Json;
 pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};
 pub use memory::Memory;
-pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds};
+pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds, check as check_appends};
 pub use names::Member;
 pub use postgres::{Postgres, PostgresOptions, Time};
 pub use read::{CategoryInfo, Direction, Page, Read, Removal, Scope, StreamInfo, StreamList};

@@ -129,8 +129,8 @@ impl From<AppendError> for Fault {
     }
 }
 
-/// Refuses what is beyond a limit, before any engine sees it.
-pub(crate) fn check(appends: &[Append]) -> Result<(), Fault> {
+/// Refuses what is beyond a limit in [`bounds`], as [`crate::Store::append`] does before any engine sees it.
+pub fn check(appends: &[Append]) -> Result<(), Fault> {
     let invalid = |text: String| Err(Fault::new(Kind::Invalid, text));
     let (mut messages, mut bytes) = (0, 0);
     for append in appends {

@@ -13,11 +13,13 @@ pub(crate) mod json;
 mod lists;
 mod openapi;
 mod reading;
+mod scheduled;
 mod table;
 
 pub use answer::Problem;
 pub use openapi::{openapi, reference};
 
+use crate::schedule::Schedule;
 use base::{Clock, Kind};
 use call::Call;
 use http::header::{ALLOW, HeaderValue};
@@ -60,6 +62,8 @@ pub struct Parts {
     pub store: Store,
     /// Small state.
     pub state: State,
+    /// Messages to come.
+    pub schedule: Schedule,
     /// Where keys of persons are forgotten.
     pub encrypted: Arc<Encrypted>,
     /// The time.

@@ -9,3 +9,4 @@
 pub mod consumers;
 pub mod http;
 pub mod messagedb;
+pub mod schedule;

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use std::time::Duration;
 use store::{Embedded, LogOptions};
 use streams::http::{Api, Parts};
+use streams::schedule::Schedule;
 use wire::{Body, Drainer, Request, Response};
 
 /// An API over a store of its own, whose time stands still.
@@ -18,6 +19,7 @@ struct World {
     api: Api,
     hand: ClockHand,
     drainer: Drainer,
+    schedule: Schedule,
     _dir: tempfile::TempDir,
 }
 
@@ -28,15 +30,18 @@ impl World {
         let (embedded, _) = Embedded::open(dir.path(), clock.clone(), LogOptions::default()).unwrap();
         let encrypted = embedded.encrypted(clock.clone());
         let (drainer, drain) = Drainer::new();
+        let store = store::Store::of(encrypted.clone());
+        let schedule = Schedule::new(store.clone(), embedded.state(), clock.clone());
         let api = Api::new(Parts {
-            store: store::Store::of(encrypted.clone()),
+            store,
             state: embedded.state(),
+            schedule: schedule.clone(),
             encrypted,
             clock,
             drain,
             keep_alive: Duration::from_secs(15),
         });
-        Self { api, hand, drainer, _dir: dir }
+        Self { api, hand, drainer, schedule, _dir: dir }
     }
 
     /// `METHOD /path [Name: value]...` and a body; JSON unless a field says otherwise.
@@ -192,7 +197,7 @@ async fn a_wrong_version_and_other_slips_are_told() {
             "POST /streams/a-1/messages?expected=1",
             r#"{"type": "T"}"#,
             expect![[
-                r#"400 {"code":"invalid","error":"there is no parameter `expected` here","hint":"it takes expected_version"}"#
+                r#"400 {"code":"invalid","error":"there is no parameter `expected` here","hint":"it takes expected_version, deliver_at, delay"}"#
             ]],
         ),
         (
@@ -299,7 +304,7 @@ async fn several_streams_are_appended_to_together_or_not_at_all() {
         .check(
             "POST /messages",
             appends,
-            expect![[r#"201 {"appended":[{"stream_name":"a-1","first_position":0,"last_position":0,"first_global_position":1,"last_global_position":1,"time":"2025-11-26T12:00:00.000000Z","ids":["ID"]},{"stream_name":"b-1","first_position":0,"last_position":1,"first_global_position":2,"last_global_position":3,"time":"2025-11-26T12:00:00.000000Z","ids":["ID","ID"]}]}"#]],
+            expect![[r#"201 {"appended":[{"stream_name":"a-1","first_position":0,"last_position":0,"first_global_position":1,"last_global_position":1,"time":"2025-11-26T12:00:00.000000Z","ids":["31f37f6c-4717-4197-b5ee-e56a2265bc77"]},{"stream_name":"b-1","first_position":0,"last_position":1,"first_global_position":2,"last_global_position":3,"time":"2025-11-26T12:00:00.000000Z","ids":["ID","ID"]}]}"#]],
         )
         .await;
     let said = world.said("POST /messages", appends).await;
@@ -404,6 +409,65 @@ async fn a_stream_goes_for_good_and_so_does_what_was_said_of_a_person() {
     assert!(world.said("GET /streams/b-1/last", "").await.contains("Ada"));
     world.check("DELETE /subjects/ada", "", expect![[r#"200 {"forgotten":true,"subject":"ada"}"#]]).await;
     assert!(world.said("GET /streams/b-1/last", "").await.contains(r#""data":{"$erased": true}"#));
+}
+
+#[tokio::test]
+async fn a_message_to_come_is_appended_when_it_is_due_and_once() {
+    let world = World::new();
+    let later = "POST /streams/a-1/messages?delay=60";
+    world.check(later, r#"{"type": "Later", "data": {"n": 1}}"#, expect![[r#"202 {"deliver_at":"2025-11-26T12:01:00.000000Z","ids":["ID"],"scheduled":"01764158460000000-ID"}"#]]).await;
+    let keyed = "POST /streams/a-1/messages?deliver_at=2025-11-26T12:02:00Z\nIdempotency-Key: k";
+    let first = world.said(keyed, r#"{"type": "Keyed"}"#).await;
+    // Called again, with the time that it is then: it is one message all the same.
+    let again = world.said(&keyed.replace("02:00", "02:01"), r#"{"type": "Keyed"}"#).await;
+    assert!(first.starts_with("202 ") && again.starts_with("202 "), "{first} {again}");
+    world.check("GET /scheduled?limit=1", "", expect![[r#"200 {"more":true,"scheduled":[{"deliver_at":"2025-11-26T12:01:00.000000Z","messages":1,"scheduled":"01764158460000000-ID","stream_name":"a-1"}]}"#]]).await;
+    world
+        .check(
+            "GET /streams/a-1",
+            "",
+            expect![[r#"200 {"cardinal_id":"1","category":"a","id":"1","stream_name":"a-1","version":-1}"#]],
+        )
+        .await;
+    let cancelled = world.ask("POST /streams/a-1/messages?delay=90", r#"{"type": "Never"}"#).await;
+    let cancelled: serde_json::Value =
+        serde_json::from_slice(&cancelled.into_body().collect(1 << 20).await.unwrap()).unwrap();
+    let id = cancelled["scheduled"].as_str().unwrap();
+    assert!(world.said(&format!("DELETE /scheduled/{id}"), "").await.contains("\"cancelled\":true"));
+    assert!(world.said(&format!("DELETE /scheduled/{id}"), "").await.starts_with("404 "));
+    let running = tokio::spawn(world.schedule.clone().run());
+    world.hand.advance(Duration::from_secs(60));
+    let page = world.said("GET /streams/a-1/messages?wait=60", "").await;
+    assert!(page.contains("\"type\":\"Later\"") && page.contains("\"position\":0"), "{page}");
+    world.hand.advance(Duration::from_secs(60));
+    let page = world.said("GET /streams/a-1/messages?from=1&wait=60", "").await;
+    assert!(page.contains("\"type\":\"Keyed\"") && page.contains("\"position\":1"), "{page}");
+    // The second of the key comes, and is there already.
+    world.hand.advance(Duration::from_secs(1));
+    while world.said("GET /scheduled", "").await != r#"200 {"more":false,"scheduled":[]}"# {
+        tokio::task::yield_now().await;
+    }
+    let page = world.said("GET /streams/a-1/messages?from=2", "").await;
+    assert_eq!(page, r#"200 {"messages":[],"next":2,"more":false}"#);
+    running.abort();
+    for (call, expected) in [
+        (
+            "POST /streams/a-1/messages?delay=-1",
+            expect![[
+                r#"400 {"code":"invalid","error":"`-1` is no value of the parameter `delay`, which is seconds from 0 to 316224000","parameter":"delay"}"#
+            ]],
+        ),
+        (
+            "POST /streams/a-1/messages?delay=1&expected_version=3",
+            expect![[r#"400 {"code":"invalid","error":"a message to come can't expect a version"}"#]],
+        ),
+        (
+            "POST /streams/a-1/messages?delay=1&deliver_at=2025-11-26T12:02:00Z",
+            expect![[r#"400 {"code":"invalid","error":"`deliver_at` and `delay` don't go together"}"#]],
+        ),
+    ] {
+        world.check(call, r#"{"type": "T"}"#, expected).await;
+    }
 }
 
 #[tokio::test]

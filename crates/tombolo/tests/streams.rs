@@ -164,6 +164,21 @@ fn messages_are_written_read_and_followed_from_the_command_line() {
         assert!(shown.contains("written account-2[0] at global position 3"), "{shown}");
     }
     tail.wait_for("account-2[0]  Opened  1");
+    assert!(
+        folder
+            .run(&["messages", "write", "account-4", "Never", "--at", "2099-01-01T00:00:00Z"])
+            .contains("scheduled")
+    );
+    let shown = folder.run(&["messages", "scheduled"]);
+    assert!(shown.contains("account-4  1"), "{shown}");
+    let listed = curl(&[&format!("{}/scheduled", api(&folder))]);
+    let id =
+        listed.split("\"scheduled\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let shown = folder.run(&["messages", "cancel", id]);
+    assert!(shown.contains("cancelled"), "{shown}");
+    assert!(folder.run(&["messages", "scheduled"]).contains("nothing is scheduled"));
+    assert!(folder.run(&["messages", "write", "account-4", "Soon", "--delay", "0.2"]).contains("scheduled"));
+    tail.wait_for("account-4[0]  Soon");
     // Who follows goes on when the server is back, and misses nothing.
     running.signal(Signal::SIGKILL);
     assert_eq!(running.wait(), -1);

@@ -5,7 +5,7 @@
 use super::answer::{Answered, Problem, json_answer};
 use super::call::{Call, wrong};
 use super::json::{self, Incoming, IncomingAppend};
-use super::{Api, bounds};
+use super::{Api, bounds, scheduled};
 use base::Kind;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -37,8 +37,11 @@ pub(crate) async fn to_stream(api: Api, call: Call, body: Body) -> Answered {
     };
     let bytes = call.bytes(&api, body).await?;
     let messages = if call.is_lines() { json::message_lines(&bytes)? } else { json::messages(&bytes)? };
-    let stream = call.name(0).to_owned();
-    let done = append(&api, &call, vec![IncomingAppend { stream, expected_version, messages }]).await?;
+    let incoming = IncomingAppend { stream: call.name(0).to_owned(), expected_version, messages };
+    if let Some(due) = scheduled::due(&api, &call)? {
+        return scheduled::add(&api, &call, due, incoming).await;
+    }
+    let done = append(&api, &call, vec![incoming]).await?;
     let mut out = Vec::with_capacity(256);
     for (append, appended) in done.appends.iter().zip(&done.appended) {
         json::appended(&mut out, &append.stream, appended, &ids(append));

@@ -57,6 +57,22 @@ pub(crate) fn appended(out: &mut Vec<u8>, stream: &str, appended: &Appended, ids
     out.extend_from_slice(b"]}");
 }
 
+/// Messages for a stream as [`append_read`] reads them.
+pub(crate) fn append_text(append: &store::Append) -> Vec<u8> {
+    let mut out = b"{\"stream_name\":".to_vec();
+    write_text(&mut out, &append.stream);
+    out.extend_from_slice(b",\"messages\":[");
+    for (nth, message) in append.messages.iter().enumerate() {
+        let _ = write!(out, "{}{{\"id\":\"{}\",\"type\":", if nth == 0 { "" } else { "," }, message.id);
+        write_text(&mut out, &message.kind);
+        let text = |json: &Option<Json>| json.as_ref().map_or_else(|| "null".to_owned(), Json::to_string);
+        let (data, metadata) = (text(&message.data), text(&message.metadata));
+        let _ = write!(out, ",\"data\":{data},\"metadata\":{metadata}}}");
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
 /// A message that comes in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,12 +179,18 @@ pub(crate) fn message_lines(bytes: &[u8]) -> Result<Vec<Incoming>, Problem> {
 /// Messages for several streams.
 pub(crate) fn appends(bytes: &[u8]) -> Result<Vec<IncomingAppend>, Problem> {
     let given: GivenAppends<'_> = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
-    let append = |append: GivenAppend<'_>| {
-        let stream = append.stream_name.into_owned();
-        let messages = list(append.messages).map_err(|problem| problem.at(&format!("`{stream}`")))?;
-        Ok(IncomingAppend { stream, expected_version: append.expected_version, messages })
-    };
     given.appends.into_iter().map(append).collect()
+}
+
+/// Messages for one stream, with its name.
+pub(crate) fn append_read(bytes: &[u8]) -> Result<IncomingAppend, Problem> {
+    append(serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?)
+}
+
+fn append(given: GivenAppend<'_>) -> Result<IncomingAppend, Problem> {
+    let stream = given.stream_name.into_owned();
+    let messages = list(given.messages).map_err(|problem| problem.at(&format!("`{stream}`")))?;
+    Ok(IncomingAppend { stream, expected_version: given.expected_version, messages })
 }
 
 /// A line of bulk: the stream, and the message.

@@ -135,6 +135,10 @@ fn schemas() -> Value {
         "Streams": list_of("streams", object(&["stream_name", "version"], json!({ "stream_name": text, "version": whole("The position of the last message.") }))),
         "Categories": list_of("categories", object(&["category", "messages"], json!({ "category": text, "messages": whole("Appended to its streams.") }))),
         "Removed": object(&["stream_name", "removed"], json!({ "stream_name": text, "removed": whole("Messages that are gone.") })),
+        "ScheduledList": list_of("scheduled", object(&["scheduled", "deliver_at", "stream_name", "messages"], json!({
+            "scheduled": text, "deliver_at": time, "stream_name": text, "messages": whole("How many."),
+        }))),
+        "Cancelled": object(&["scheduled", "cancelled"], json!({ "scheduled": text, "cancelled": { "type": "boolean" } })),
         "Forgotten": object(&["subject", "forgotten"], json!({ "subject": text, "forgotten": { "type": "boolean" } })),
         "Problem": object(&["error", "code"], json!({
             "error": { "type": "string", "description": "What is wrong, for people." },

@@ -3,7 +3,7 @@
 
 use super::answer::Answered;
 use super::call::Call;
-use super::{Api, append, bulk, forget, lists, openapi, reading};
+use super::{Api, append, bulk, forget, lists, openapi, reading, scheduled};
 use http::Method;
 use std::pin::Pin;
 use wire::Body;
@@ -99,12 +99,21 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         docs: "Appends messages to a stream, all or none, and answers when they are durable. The body is one message, \
                an array, or one a line (`application/x-ndjson`). With the field `Idempotency-Key` a call that is made \
                again appends nothing and gets the first answer.",
-        parameters: &[&[parameter(
-            "expected_version",
-            "string",
-            "The position of the stream's last message as the caller knows it, `none` (or -1) where there is no \
-             stream yet; if it is another, nothing is appended (409).",
-        )]],
+        parameters: &[&[
+            parameter(
+                "expected_version",
+                "string",
+                "The position of the stream's last message as the caller knows it, `none` (or -1) where there is no \
+                 stream yet; if it is another, nothing is appended (409).",
+            ),
+            Parameter {
+                name: "deliver_at",
+                kind: ("string", "date-time"),
+                docs: "The messages are kept and appended at this time; the answer is 202 with what they are scheduled \
+                       as.",
+            },
+            parameter("delay", "number", "The same, so many seconds from now."),
+        ]],
         takes: Some("NewMessages"),
         gives: (201, "Appended"),
         run: |api, call, body| Box::pin(append::to_stream(api, call, body)),
@@ -220,6 +229,29 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         takes: None,
         gives: (200, "Categories"),
         run: |api, call, _| Box::pin(lists::categories(api, call)),
+    },
+    Operation {
+        method: Method::GET,
+        path: "/scheduled",
+        id: "listScheduled",
+        docs: "Messages that are to be appended later, the next first.",
+        parameters: &[&[
+            parameter("after", "string", "Only what comes behind this one, by what it is scheduled as."),
+            LIMIT,
+        ]],
+        takes: None,
+        gives: (200, "ScheduledList"),
+        run: |api, call, _| Box::pin(scheduled::list(api, call)),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/scheduled/{scheduled}",
+        id: "cancelScheduled",
+        docs: "Takes messages back that are still to come.",
+        parameters: &[],
+        takes: None,
+        gives: (200, "Cancelled"),
+        run: |api, call, _| Box::pin(scheduled::cancel(api, call)),
     },
     Operation {
         method: Method::DELETE,

@@ -40,6 +40,10 @@ pub(crate) enum Messages {
     Categories(lists::Categories),
     /// List streams and their versions
     Streams(lists::Streams),
+    /// List messages that are to be written later
+    Scheduled(lists::Scheduled),
+    /// Take messages back that are to be written later
+    Cancel(Cancel),
     /// Append messages of a file, one JSON object a line
     Import(bulk::Import),
     /// Write messages to a file, one JSON object a line
@@ -61,6 +65,8 @@ impl Messages {
                 Messages::Tail(command) => command.run().await,
                 Messages::Categories(command) => command.run().await,
                 Messages::Streams(command) => command.run().await,
+                Messages::Scheduled(command) => command.run().await,
+                Messages::Cancel(command) => command.run().await,
                 Messages::Import(command) => command.run().await,
                 Messages::Export(command) => command.run().await,
                 Messages::Delete(command) => command.run().await,
@@ -183,6 +189,14 @@ pub(crate) struct Write {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
+    /// Written at this time, such as 2026-11-26T12:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["delay", "expected_version"])]
+    at: Option<String>,
+
+    /// Written so many seconds from now
+    #[arg(long, value_name = "SECONDS", conflicts_with = "expected_version")]
+    delay: Option<String>,
+
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -206,7 +220,14 @@ impl Write {
         let given = fields.iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", (*value)?)));
         let message = format!("{{{}}}", given.collect::<Vec<_>>().join(","));
         let path = format!("/api/v1/streams/{}/messages", escaped(&self.stream));
-        let target = target(&path, &[("expected_version", self.expected_version.clone())]);
+        let target = target(
+            &path,
+            &[
+                ("expected_version", self.expected_version.clone()),
+                ("deliver_at", self.at.clone()),
+                ("delay", self.delay.clone()),
+            ],
+        );
         let mut ask = Ask::post(&target).with("application/json", Body::full(message));
         if let Some(key) = &self.idempotency_key {
             ask = ask.field(HeaderName::from_static("idempotency-key"), key);
@@ -214,6 +235,9 @@ impl Write {
         let answer = self.place.client()?.json(ask).await?;
         if self.json {
             out(answer);
+        } else if let Some(id) = answer["scheduled"].as_str() {
+            let at = answer["deliver_at"].as_str().unwrap_or_default();
+            out(format_args!("{} {id}, for {at}", paint(GREEN, "scheduled")));
         } else {
             out(format_args!(
                 "{} {}[{}] at global position {}",
@@ -398,6 +422,25 @@ impl Tail {
                 client = now;
             }
         }
+    }
+}
+
+/// Arguments of `tombolo messages cancel`.
+#[derive(Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    place: Where,
+
+    /// What they are scheduled as
+    id: String,
+}
+
+impl Cancel {
+    async fn run(&self) -> Result<ExitCode, Fault> {
+        let target = format!("/api/v1/scheduled/{}", escaped(&self.id));
+        self.place.client()?.json(Ask::new(Method::DELETE, &target)).await?;
+        out(format_args!("{} {}", paint(GREEN, "cancelled"), self.id));
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
+use streams::schedule::Schedule;
 use streams::{http, messagedb};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
@@ -69,9 +70,13 @@ impl Streams {
             crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
         });
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
+        let schedule = Schedule::new(store.clone(), state.clone(), world.clock.clone());
+        let running = schedule.clone();
+        scope.spawn("schedule", OnError::Restart, move || running.clone().run());
         let api = http::Api::new(http::Parts {
             store,
             state,
+            schedule,
             encrypted,
             clock: world.clock.clone(),
             drain: world.drain.clone(),

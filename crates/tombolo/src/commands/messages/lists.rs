@@ -96,12 +96,40 @@ async fn list(client: &Client, target: &str, of: &str, name: &str) -> Result<Vec
     }
 }
 
-fn print_table(head: &[&str], rows: &[Value], columns: &[&str; 2], none: &str) {
+fn print_table(head: &[&str], rows: &[Value], columns: &[&str], none: &str) {
     if rows.is_empty() {
         return err(paint(DIM, none));
     }
-    let row = |row: &Value| {
-        vec![paint(CYAN, row[columns[0]].as_str().unwrap_or_default()), row[columns[1]].to_string()]
+    let cell = |(nth, value): (usize, &Value)| match value {
+        Value::String(text) if nth == 0 => paint(CYAN, text),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     };
+    let row = |row: &Value| columns.iter().map(|name| &row[*name]).enumerate().map(cell).collect();
     out(table(head, rows.iter().map(row).collect()));
+}
+
+/// Arguments of `tombolo messages scheduled`.
+#[derive(Args)]
+pub(crate) struct Scheduled {
+    #[command(flatten)]
+    place: Where,
+
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Scheduled {
+    pub(super) async fn run(&self) -> Result<ExitCode, Fault> {
+        let rows =
+            list(&self.place.client()?, "/api/v1/scheduled?limit=1000", "scheduled", "scheduled").await?;
+        if self.json {
+            rows.iter().for_each(out);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let columns = ["scheduled", "deliver_at", "stream_name", "messages"];
+        print_table(&["SCHEDULED", "FOR", "STREAM", "MESSAGES"], &rows, &columns, "nothing is scheduled");
+        Ok(ExitCode::SUCCESS)
+    }
 }
