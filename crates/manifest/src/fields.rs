@@ -4,7 +4,7 @@
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
-use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen, Streams};
+use crate::values::{Gateway, Keep, Limits, Log, LogFormat, Restart, RestartWhen, Streams};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ pub(crate) fn sections() -> Vec<SectionAbout> {
         ROUTES.about(),
         GATEWAY.about(),
         STREAMS.about(),
+        KEEP.about(),
         LOG.about(),
         LIMITS.about(),
     ]
@@ -405,6 +406,29 @@ pub(crate) static STREAMS: Section<Streams> = Section {
             .example("true")
             .doc("Clients may give a `condition` in SQL without asking for it, as Message DB's setting of this name.")
             .put(|r, node, s| r.put(node, &mut s.sql_condition, Reader::flag)),
+        key("keep", Kind::Keep)
+            .default_note("everything")
+            .example("{metric: {age: 720h}, audit: {count: 1000000}}")
+            .doc(
+                "How long messages stay, by category: the oldest go for good, once an hour. Messages of other \
+                 categories stay.",
+            )
+            .put(|r, node, s| s.keep = r.keep(node)),
+    ],
+};
+
+pub(crate) static KEEP: Section<Keep> = Section {
+    name: "keep",
+    doc: "What stays of a category of messages. Positions of what stays do not change.",
+    fields: &[
+        key("age", Kind::Duration(Duration::from_secs(1), Duration::from_secs(100 * 366 * 24 * 3600)))
+            .example("720h")
+            .doc("Messages go when they are older.")
+            .put(|r, node, k| k.age = r.duration(node).or(k.age)),
+        key("count", Kind::Whole(0, i64::MAX))
+            .example("1000000")
+            .doc("The oldest messages go while there are more.")
+            .put(|r, node, k| k.count = r.whole(node).map(i64::unsigned_abs).or(k.count)),
     ],
 };
 

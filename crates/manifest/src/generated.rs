@@ -88,6 +88,7 @@ fn the_tables_tell_the_truth() {
         ("routes", &schema["definitions"]["routes"], "routes: [{KEY: VALUE}]"),
         ("gateway", &schema["definitions"]["gateway"], "gateway: {OTHERS KEY: VALUE}"),
         ("streams", &schema["definitions"]["streams"], "streams: {KEY: VALUE}"),
+        ("keep", &schema["definitions"]["keep"], "streams: {keep: {audit: {KEY: VALUE}}}"),
         ("log", &schema["definitions"]["log"], "log: {KEY: VALUE}"),
         ("limits", &schema["definitions"]["limits"], "limits: {KEY: VALUE}"),
     ];
@@ -138,7 +139,7 @@ fn the_tables_tell_the_truth() {
             }
         }
     }
-    assert_eq!(keys, 58, "every key was looked at");
+    assert_eq!(keys, 61, "every key was looked at");
 }
 
 fn read(text: &str) -> Manifest {

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Urls,
     /// A PostgreSQL database; never shown.
     StoreUrl,
+    /// A map of categories of messages to what stays of them.
+    Keep,
     /// Names of services.
     Names,
     /// eskip filters.
@@ -98,6 +100,7 @@ impl Kind {
             Kind::HttpPath => "a path that begins with `/`".to_owned(),
             Kind::Urls => "an address like `http://10.0.0.5:8080`, or a list of them".to_owned(),
             Kind::StoreUrl => "an address like `postgres://user@host:5432/database`".to_owned(),
+            Kind::Keep => "a map of categories to `age` and `count`".to_owned(),
             Kind::Names => "a list of names of services".to_owned(),
             Kind::Env => "a map of variables".to_owned(),
             Kind::DependsOn => {
@@ -133,6 +136,7 @@ impl Kind {
             Kind::HttpPath => "HTTP path".to_owned(),
             Kind::Urls => "URL, list of URLs".to_owned(),
             Kind::StoreUrl => "`postgres://` URL".to_owned(),
+            Kind::Keep => "map of categories to [maps](#keep)".to_owned(),
             Kind::Names => "list of names".to_owned(),
             Kind::Env => "map".to_owned(),
             Kind::DependsOn => "list of names, map".to_owned(),
@@ -183,6 +187,11 @@ impl Kind {
             Kind::HttpPath => json!({ "type": "string", "pattern": "^/" }),
             Kind::Urls => one_or_more(json!({ "type": "string", "pattern": URL_PATTERN })),
             Kind::StoreUrl => json!({ "type": "string", "pattern": "^postgres(ql)?://" }),
+            Kind::Keep => json!({
+                "type": "object",
+                "propertyNames": { "pattern": "^[^-]+$" },
+                "additionalProperties": { "$ref": "#/definitions/keep" }
+            }),
             Kind::Names => or_null(names),
             Kind::Env => or_null(json!({
                 "type": "object",

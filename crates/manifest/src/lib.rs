@@ -30,7 +30,7 @@ pub use reference::reference;
 pub use schema::{SCHEMA_URL, schema};
 pub use texts::TextMap;
 pub use values::{
-    Check, Command, DependsOn, Gateway, Health, Limits, Log, LogFormat, Manifest, Restart, RestartWhen,
+    Check, Command, DependsOn, Gateway, Health, Keep, Limits, Log, LogFormat, Manifest, Restart, RestartWhen,
     RoutesEntry, Service, Source as ServiceSource, StartWhen, StoreUrl, Streams,
 };
 

@@ -12,7 +12,7 @@ use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, words_of};
 use crate::names;
 use crate::texts::TextMap;
-use crate::values::{RoutesEntry, StoreUrl};
+use crate::values::{Keep, RoutesEntry, StoreUrl};
 use crate::yaml::{Node, Scalar, ScalarKind, Value};
 use base::{Diagnostic, Source, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -304,6 +304,31 @@ impl Reader {
             Some(Scalar { text, .. }) if text == "off" => *into = None,
             _ => *into = self.address(node).or(*into),
         }
+    }
+
+    /// What stays of categories of messages.
+    pub(crate) fn keep(&mut self, node: &Node) -> Vec<Keep> {
+        let Value::Map(entries) = &node.value else {
+            self.wrong(node);
+            return Vec::new();
+        };
+        let mut keeps = Vec::new();
+        for entry in entries {
+            if entry.key.is_empty() || entry.key.contains('-') {
+                let message = format!("`{}` is no category of messages", entry.key);
+                let hint = "a category is what stands before the first `-` in the name of a stream";
+                self.error("bad_category", message, &entry.key_span, hint);
+                continue;
+            }
+            let mut keep = Keep { category: entry.key.clone(), ..Keep::default() };
+            let given = self.section(&fields::KEEP, &entry.value, &mut keep);
+            if given.is_empty() && !matches!(entry.value.value, Value::Refused) {
+                let message = format!("`keep` does not say what stays of `{}`", entry.key);
+                self.error("no_value", message, &entry.key_span, "give it an `age`, a `count` or both");
+            }
+            keeps.push(keep);
+        }
+        keeps
     }
 
     /// The address of a PostgreSQL database. It is noted as a secret first.

@@ -231,6 +231,19 @@ pub struct Streams {
     pub messagedb: Option<SocketAddr>,
     /// Whether a `condition` is taken without being asked for.
     pub sql_condition: bool,
+    /// What stays of categories, in the order of the file; everything of others.
+    pub keep: Vec<Keep>,
+}
+
+/// What stays of a category of messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The category.
+    pub category: String,
+    /// Messages go when they are older.
+    pub age: Option<Duration>,
+    /// The oldest go while there are more.
+    pub count: Option<u64>,
 }
 
 /// What is logged, and how.
@@ -282,6 +295,7 @@ impl Default for Streams {
             dir: PathBuf::from(".tombolo/store"),
             messagedb: Some(SocketAddr::from(([127, 0, 0, 1], 5433))),
             sql_condition: false,
+            keep: Vec::new(),
         }
     }
 }

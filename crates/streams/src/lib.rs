@@ -9,4 +9,5 @@
 pub mod consumers;
 pub mod http;
 pub mod messagedb;
+pub mod retention;
 pub mod schedule;

@@ -3,14 +3,16 @@
 
 use super::plan::Plan;
 use super::screen::Screen;
+use crate::term::{GREEN, err, paint};
 use crate::wiring::{World, name_listener};
 use base::{Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
+use streams::retention::Keep;
 use streams::schedule::Schedule;
-use streams::{http, messagedb};
+use streams::{http, messagedb, retention};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -73,6 +75,7 @@ impl Streams {
         let schedule = Schedule::new(store.clone(), state.clone(), world.clock.clone());
         let running = schedule.clone();
         scope.spawn("schedule", OnError::Restart, move || running.clone().run());
+        keep(wished, &store, &state, world, &scope);
         let api = http::Api::new(http::Parts {
             store,
             state,
@@ -89,6 +92,24 @@ impl Streams {
     pub(crate) async fn close(self, grace: Duration) {
         self.scope.stop(grace).await;
     }
+}
+
+/// Has messages removed that nobody wants to keep, if the manifest says so.
+fn keep(wished: &manifest::Streams, store: &Store, state: &State, world: &World, scope: &Scope) {
+    let keep =
+        |keep: &manifest::Keep| Keep { category: keep.category.clone(), age: keep.age, count: keep.count };
+    let keeps: Vec<Keep> = wished.keep.iter().map(keep).collect();
+    if keeps.is_empty() {
+        return;
+    }
+    let (store, state, clock) = (store.clone(), state.clone(), world.clock.clone());
+    scope.spawn("retention", OnError::Restart, move || {
+        let told = |keep: &Keep, removed| {
+            let category = &keep.category;
+            err(format_args!("{}: {removed} messages of `{category}` are removed", paint(GREEN, "info")));
+        };
+        retention::run(store.clone(), state.clone(), clock.clone(), keeps.clone(), told)
+    });
 }
 
 /// Serves clients of Message DB, if that is wished for. Their usual port may be another's; then they are not.
