@@ -86,6 +86,15 @@ fn a_crate_uses_lower_floors_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What services link stays light: it speaks HTTP, and a store is only for their tests.
+#[test]
+fn the_client_stands_beside_the_floors() {
+    let crates = crates();
+    assert_eq!(floors()["client"], u8::MAX);
+    assert_eq!(own_dependencies(&crates["client"], "dependencies"), ["base", "store", "wire"]);
+    assert!(crates["client"].contains("\ntombolo-store = { workspace = true, optional = true }\n"));
+}
+
 /// All Rust files below a folder.
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

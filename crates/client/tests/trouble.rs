@@ -1,0 +1,169 @@
+//! Streams that fail for a while: a consumer waits for them by its clock and goes on and stops when it is to.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use base::{ClockHand, UnixTime};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::{Memory, Store};
+use tombolo_client::{
+    Ack, Answer, Append, Appended, Client, Clock, Consumer, Decision, Delivery, Error, Fault, Handlers,
+    InProcess, Kind, MessageData, Page, Read, Received, Transport, messages,
+};
+
+#[derive(Serialize, Deserialize)]
+struct Counted {
+    by: i64,
+}
+messages!(Counted);
+
+/// A store in this process whose answers fail as often as is said.
+#[derive(Clone)]
+struct Shaky {
+    inner: Arc<InProcess>,
+    failing: Arc<Failing>,
+}
+
+#[derive(Default)]
+struct Failing {
+    reads: AtomicU32,
+    appends: AtomicU32,
+}
+
+impl Failing {
+    fn check(left: &AtomicU32) -> Result<(), Error> {
+        let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(Fault::new(Kind::Unavailable, "not now").into()) } else { Ok(()) }
+    }
+}
+
+impl Transport for Shaky {
+    fn append(&self, appends: Vec<Append>, key: String) -> Answer<'_, Vec<Appended>> {
+        Box::pin(async move {
+            Failing::check(&self.failing.appends)?;
+            Transport::append(&*self.inner, appends, key).await
+        })
+    }
+
+    fn read(&self, read: Read) -> Answer<'_, Page> {
+        Box::pin(async move {
+            Failing::check(&self.failing.reads)?;
+            Transport::read(&*self.inner, read).await
+        })
+    }
+
+    fn last<'a>(&'a self, stream: &'a str, kind: Option<&'a str>) -> Answer<'a, Option<MessageData>> {
+        self.inner.last(stream, kind)
+    }
+
+    fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64> {
+        self.inner.version(stream)
+    }
+
+    fn delete<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
+        self.inner.delete(stream)
+    }
+
+    fn take<'a>(&'a self, consumer: &'a str, limit: usize, wait: Duration) -> Answer<'a, Vec<Delivery>> {
+        self.inner.take(consumer, limit, wait)
+    }
+
+    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, ()> {
+        self.inner.acknowledge(consumer, acks)
+    }
+}
+
+struct World {
+    client: Client,
+    failing: Arc<Failing>,
+    clock: Clock,
+    hand: ClockHand,
+}
+
+impl World {
+    fn new() -> Self {
+        let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_700_000_000)));
+        let store = Store::new(Memory::new(clock.clone()));
+        let failing = Arc::new(Failing::default());
+        let inner = Arc::new(InProcess::new(store, clock.clone()));
+        let client = Client::over(Shaky { inner, failing: failing.clone() }, clock.clone());
+        Self { client, failing, clock, hand }
+    }
+
+    /// What comes while the clock goes on.
+    async fn while_time_passes<T>(&self, wanted: impl Future<Output = T>) -> T {
+        let passes = async {
+            loop {
+                tokio::task::yield_now().await;
+                self.hand.advance(Duration::from_millis(50));
+            }
+        };
+        tokio::select! {
+            came = wanted => came,
+            () = passes => unreachable!(),
+        }
+    }
+}
+
+type Seen = Arc<Mutex<Vec<i64>>>;
+
+async fn counted(seen: Seen, counted: Received<Counted>) -> Result<(), Error> {
+    seen.lock().unwrap().push(counted.by);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_consumer_waits_for_streams_that_are_not_there_and_goes_on() {
+    let world = World::new();
+    for by in 1..=3 {
+        world.client.write("count-1", Counted { by }).await.unwrap();
+    }
+    let seen = Seen::default();
+    let pauses = Arc::new(Mutex::new(Vec::new()));
+    let told = pauses.clone();
+    let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(seen.clone()).on(counted))
+        .position_update_interval(1)
+        .on_error(move |trouble| {
+            assert!(trouble.message.is_none());
+            let decision = trouble.usual();
+            told.lock().unwrap().push(decision);
+            decision
+        });
+    world.failing.reads.store(9, Ordering::SeqCst);
+    world.failing.appends.store(1, Ordering::SeqCst);
+    let began = world.clock.now();
+    assert_eq!(world.while_time_passes(consumer.catch_up()).await.unwrap(), 3);
+    let paused = |millis| Decision::Again(Duration::from_millis(millis));
+    // Nine times no page, once no position.
+    let expected = [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 100].map(paused);
+    assert_eq!(*pauses.lock().unwrap(), expected);
+    assert!(world.clock.now().since(began) >= Duration::from_millis(32_800));
+    assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
+    assert_eq!(world.client.version("count:position").await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_consumer_that_waits_stops_at_once_when_it_is_to() {
+    let world = World::new();
+    world.failing.reads.store(u32::MAX, Ordering::SeqCst);
+    let seen = Seen::default();
+    let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(seen).on(counted));
+    // The clock stands still: the pause itself never ends.
+    consumer.run(async { tokio::task::yield_now().await }).await.unwrap();
+    let seen = Seen::default();
+    let idle = World::new();
+    let consumer = Consumer::new(idle.client.clone(), "count", Handlers::new(seen).on(counted));
+    consumer.run(async { tokio::task::yield_now().await }).await.unwrap();
+    assert_eq!(idle.client.version("count:position").await.unwrap(), -1, "nothing was handled");
+}
+
+#[tokio::test]
+async fn a_consumer_that_skips_what_is_no_message_ends() {
+    let world = World::new();
+    world.failing.reads.store(1, Ordering::SeqCst);
+    let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(Seen::default()).on(counted))
+        .on_error(|_| Decision::Skip);
+    assert_eq!(consumer.catch_up().await.unwrap_err().to_string(), "not now");
+}
