@@ -1,5 +1,5 @@
 //! What services in Rust use to speak with Tombolo's streams: messages typed by serde, handlers, consumers that know
-//! where they are, requests and replies. Whoever knows Eventide finds its
+//! where they are, entities projected from their streams, requests and replies. Whoever knows Eventide finds its
 //! words and its JSON here.
 //!
 //! Where the streams are is a [`Transport`]: a Tombolo's HTTP API, or a store in the same process for tests (feature
@@ -7,6 +7,7 @@
 
 mod client;
 mod consumer;
+mod entity;
 mod error;
 mod handlers;
 mod message;
@@ -22,6 +23,7 @@ mod transport;
 pub use base::{Clock, Fault, Kind};
 pub use client::{API_URL, Client, Messages, Write};
 pub use consumer::{Consumer, Decision, PullConsumer, Pushed, Trouble};
+pub use entity::{Entity, EntityStore, Projection, Settings};
 pub use error::Error;
 pub use handlers::{Appends, Handlers};
 pub use message::{Message, MessageData, NewMessage, Received};

@@ -40,6 +40,11 @@ pub(crate) fn position_stream(category: &str, identifier: Option<&str>) -> Strin
     identifier.map_or_else(|| category.clone(), |identifier| stream(&category, identifier))
 }
 
+/// Where snapshots of an entity are kept.
+pub(crate) fn snapshot_stream(category: &str, id: &str) -> String {
+    stream(&typed(category, "snapshot"), id)
+}
+
 /// A stream for one reply that nobody else uses.
 pub(crate) fn reply_stream() -> String {
     stream("reply", Uuid::new_v4())
@@ -56,17 +61,21 @@ mod tests {
             command_stream(category, "17"),
             position_stream(category, None),
             position_stream(category, Some("payments")),
+            snapshot_stream(category, "17"),
         ];
         expected.assert_eq(&names.join(" "));
     }
 
     #[test]
     fn types_stand_behind_a_colon_and_are_joined_by_a_plus() {
-        check("order", expect!["order-17 order:command-17 order:position order:position-payments"]);
+        check(
+            "order",
+            expect!["order-17 order:command-17 order:position order:position-payments order:snapshot-17"],
+        );
         check(
             "order:command",
             expect![
-                "order:command-17 order:command+command-17 order:command+position order:command+position-payments"
+                "order:command-17 order:command+command-17 order:command+position order:command+position-payments order:command+snapshot-17"
             ],
         );
     }

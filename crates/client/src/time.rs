@@ -19,6 +19,12 @@ fn parse(text: &str) -> Option<UnixTime> {
     Some(UnixTime(Duration::from_micros(micros)))
 }
 
+/// Writes one.
+pub(crate) fn format(time: UnixTime) -> String {
+    let micros = i64::try_from(time.micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +33,7 @@ mod tests {
     fn a_time_comes_back_to_the_microsecond() {
         let time = parse("2026-11-26T12:00:00.123456Z").unwrap();
         assert_eq!(time.micros(), 1_795_694_400_123_456);
+        assert_eq!(format(time), "2026-11-26T12:00:00.123456Z");
         assert_eq!(parse("2026-11-26T13:00:00.123456+01:00"), Some(time));
         assert_eq!((parse("yesterday"), parse("1969-12-31T23:59:59Z")), (None, None));
     }

@@ -1,4 +1,5 @@
-//! Streams that fail for a while: a consumer waits for them by its clock and goes on and stops when it is to.
+//! Streams that fail for a while: a consumer waits for them by its clock and goes on, stops when it is to, and an
+//! entity is right though its snapshot could not be written.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -9,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{Memory, Store};
 use tombolo_client::{
-    Ack, Answer, Append, Appended, Client, Clock, Consumer, Decision, Delivery, Error, Fault, Handlers,
-    InProcess, Kind, MessageData, Page, Read, Received, Transport, messages,
+    Ack, Answer, Append, Appended, Client, Clock, Consumer, Decision, Delivery, EntityStore, Error, Fault,
+    Handlers, InProcess, Kind, MessageData, Page, Projection, Read, Received, Transport, messages,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -166,4 +167,17 @@ async fn a_consumer_that_skips_what_is_no_message_ends() {
     let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(Seen::default()).on(counted))
         .on_error(|_| Decision::Skip);
     assert_eq!(consumer.catch_up().await.unwrap_err().to_string(), "not now");
+}
+
+#[tokio::test]
+async fn an_entity_is_right_though_its_snapshot_could_not_be_written() {
+    let world = World::new();
+    let projection = Projection::new().on(|sum: &mut i64, counted: Received<Counted>| *sum += counted.by);
+    let sums = EntityStore::settings(world.client.clone(), "count", projection).snapshots(1, "1").build();
+    world.client.write("count-1", Counted { by: 4 }).await.unwrap();
+    world.failing.appends.store(1, Ordering::SeqCst);
+    assert_eq!(sums.fetch("1").await.unwrap().entity, 4);
+    assert_eq!(world.client.version("count:snapshot-1").await.unwrap(), -1);
+    assert_eq!(sums.fetch("1").await.unwrap().entity, 4);
+    assert_eq!(world.client.version("count:snapshot-1").await.unwrap(), 0, "the next time it was");
 }

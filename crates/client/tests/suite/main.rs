@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod consuming;
+mod entities;
 mod said;
 mod server;
 mod writing;
@@ -52,4 +53,8 @@ stories! {
     consuming::members_of_a_group_share_a_category,
     consuming::only_what_belongs_to_a_flow_is_handled,
     consuming::a_consumer_runs_until_it_is_to_stop,
+    entities::an_entity_is_what_its_messages_amount_to,
+    entities::writers_who_race_decide_again_and_none_is_lost,
+    entities::a_snapshot_spares_reading_and_one_of_another_form_does_not,
+    entities::an_entity_that_was_deleted_is_gone,
 }
