@@ -62,8 +62,6 @@ pub struct Parts {
     pub store: Store,
     /// Small state.
     pub state: State,
-    /// Messages to come.
-    pub schedule: Schedule,
     /// Where keys of persons are forgotten.
     pub encrypted: Arc<Encrypted>,
     /// The time.
@@ -81,6 +79,7 @@ pub struct Api(Arc<Shared>);
 /// What calls share beside the parts.
 struct Shared {
     parts: Parts,
+    schedule: Schedule,
     large: Semaphore,
     followers: Arc<Semaphore>,
 }
@@ -102,10 +101,16 @@ impl Api {
     /// An API over these.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
+            schedule: Schedule::new(parts.store.clone(), parts.state.clone(), parts.clock.clone()),
             parts,
             large: Semaphore::new(bounds::LARGE_BODIES_MAX),
             followers: Arc::new(Semaphore::new(bounds::FOLLOWERS_MAX)),
         }))
+    }
+
+    /// Messages to come: what is scheduled by calls is appended while somebody runs it.
+    pub fn schedule(&self) -> &Schedule {
+        &self.0.schedule
     }
 
     /// Whether a path is one of this API's.

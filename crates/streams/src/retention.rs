@@ -73,7 +73,6 @@ mod tests {
     use store::{Append, Embedded, LogOptions, NewMessage};
 
     #[tokio::test]
-    #[expect(clippy::unwrap_used, reason = "a test ends where anything fails")]
     async fn the_oldest_of_a_category_go_by_age_and_by_count_and_no_others() {
         let dir = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_764_158_400)));

@@ -11,7 +11,6 @@ use http_body_util::BodyExt as _;
 use std::time::Duration;
 use store::{Embedded, LogOptions};
 use streams::http::{Api, Parts};
-use streams::schedule::Schedule;
 use wire::{Body, Drainer, Request, Response};
 
 /// An API over a store of its own, whose time stands still.
@@ -19,7 +18,6 @@ struct World {
     api: Api,
     hand: ClockHand,
     drainer: Drainer,
-    schedule: Schedule,
     _dir: tempfile::TempDir,
 }
 
@@ -30,18 +28,15 @@ impl World {
         let (embedded, _) = Embedded::open(dir.path(), clock.clone(), LogOptions::default()).unwrap();
         let encrypted = embedded.encrypted(clock.clone());
         let (drainer, drain) = Drainer::new();
-        let store = store::Store::of(encrypted.clone());
-        let schedule = Schedule::new(store.clone(), embedded.state(), clock.clone());
         let api = Api::new(Parts {
-            store,
+            store: store::Store::of(encrypted.clone()),
             state: embedded.state(),
-            schedule: schedule.clone(),
             encrypted,
             clock,
             drain,
             keep_alive: Duration::from_secs(15),
         });
-        Self { api, hand, drainer, schedule, _dir: dir }
+        Self { api, hand, drainer, _dir: dir }
     }
 
     /// `METHOD /path [Name: value]...` and a body; JSON unless a field says otherwise.
@@ -435,7 +430,7 @@ async fn a_message_to_come_is_appended_when_it_is_due_and_once() {
     let id = cancelled["scheduled"].as_str().unwrap();
     assert!(world.said(&format!("DELETE /scheduled/{id}"), "").await.contains("\"cancelled\":true"));
     assert!(world.said(&format!("DELETE /scheduled/{id}"), "").await.starts_with("404 "));
-    let running = tokio::spawn(world.schedule.clone().run());
+    let running = tokio::spawn(world.api.schedule().clone().run());
     world.hand.advance(Duration::from_secs(60));
     let page = world.said("GET /streams/a-1/messages?wait=60", "").await;
     assert!(page.contains("\"type\":\"Later\"") && page.contains("\"position\":0"), "{page}");

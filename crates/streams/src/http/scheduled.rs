@@ -29,7 +29,7 @@ pub(crate) fn due(api: &Api, call: &Call) -> Result<Option<i64>, Problem> {
 /// Schedules what `POST /streams/{stream}/messages` brings.
 pub(crate) async fn add(api: &Api, call: &Call, due: i64, incoming: IncomingAppend) -> Answered {
     let append = with_ids(incoming, key(call)?);
-    let id = api.schedule.add(due, &append).await?;
+    let id = api.schedule().add(due, &append).await?;
     let ids: Vec<String> = append.messages.iter().map(|message| message.id.to_string()).collect();
     let about = json!({ "scheduled": id, "deliver_at": json::time(due), "ids": ids });
     Ok(json_answer(StatusCode::ACCEPTED, about.to_string()))
@@ -38,7 +38,7 @@ pub(crate) async fn add(api: &Api, call: &Call, due: i64, incoming: IncomingAppe
 /// `GET /scheduled`.
 pub(crate) async fn list(api: Api, call: Call) -> Answered {
     let limit = call.limit(100, bounds::LIST_MAX)?;
-    let mut scheduled = api.schedule.list(call.text("after"), limit + 1).await?;
+    let mut scheduled = api.schedule().list(call.text("after"), limit + 1).await?;
     let more = scheduled.len() > limit;
     scheduled.truncate(limit);
     let scheduled: Vec<_> = scheduled
@@ -58,7 +58,7 @@ pub(crate) async fn list(api: Api, call: Call) -> Answered {
 /// `DELETE /scheduled/{scheduled}`.
 pub(crate) async fn cancel(api: Api, call: Call) -> Answered {
     let id = call.name(0);
-    if api.schedule.cancel(id).await? {
+    if api.schedule().cancel(id).await? {
         return Ok(value(&json!({ "scheduled": id, "cancelled": true })));
     }
     Err(Problem::new(Kind::NotFound, format!("nothing is scheduled as `{id}`; it may have been appended")))

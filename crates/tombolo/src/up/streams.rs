@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
 use streams::retention::Keep;
-use streams::schedule::Schedule;
 use streams::{http, messagedb, retention};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
@@ -72,19 +71,17 @@ impl Streams {
             crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
         });
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
-        let schedule = Schedule::new(store.clone(), state.clone(), world.clock.clone());
-        let running = schedule.clone();
-        scope.spawn("schedule", OnError::Restart, move || running.clone().run());
         keep(wished, &store, &state, world, &scope);
         let api = http::Api::new(http::Parts {
             store,
             state,
-            schedule,
             encrypted,
             clock: world.clock.clone(),
             drain: world.drain.clone(),
             keep_alive: KEEP_ALIVE,
         });
+        let schedule = api.schedule().clone();
+        scope.spawn("schedule", OnError::Restart, move || schedule.clone().run());
         Ok(Some(Self { api, embedded, messagedb, scope }))
     }
 
