@@ -29,11 +29,21 @@ impl Chance {
 
     /// The next 64 random bits.
     pub fn bits(&self) -> u64 {
+        let [bits] = self.draw();
+        bits
+    }
+
+    /// So many times 64 random bits, which come one behind the other whoever else draws.
+    pub fn draw<const COUNT: usize>(&self) -> [u64; COUNT] {
         const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.0.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let mut at = self.0.fetch_add(GAMMA.wrapping_mul(COUNT as u64), Ordering::Relaxed);
+        std::array::from_fn(|_| {
+            at = at.wrapping_add(GAMMA);
+            let mut z = at;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
     }
 
     /// A number in `[0, 1)`.
@@ -63,6 +73,14 @@ mod tests {
         let draw = |c: &Chance| (0..50).map(|_| c.below(1000)).collect::<Vec<_>>();
         assert_eq!(draw(&one), draw(&two));
         assert_ne!(draw(&one), draw(&Chance::seeded(8)));
+    }
+
+    #[test]
+    fn numbers_drawn_together_are_those_drawn_one_by_one() {
+        let (together, alone) = (Chance::seeded(7), Chance::seeded(7));
+        let one_by_one: [u64; 6] = std::array::from_fn(|_| alone.bits());
+        let (first, rest) = (together.draw::<2>(), together.draw::<4>());
+        assert_eq!([&first[..], &rest].concat(), one_by_one);
     }
 
     #[test]

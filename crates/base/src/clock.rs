@@ -80,15 +80,15 @@ impl Clock {
     /// The monotonic time now.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Inner::System => {
-                static START: OnceLock<Instant> = OnceLock::new();
-                let start = START.get_or_init(Instant::now);
-                let since = start.elapsed();
-                // 64 bits of nanoseconds last for 584 years.
-                Moment(
-                    since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()),
-                )
-            }
+            Inner::System => moment(Instant::now()),
+            Inner::Hand(hand) => hand.read().0,
+        }
+    }
+
+    /// The monotonic time of a look at the machine's clock that somebody else just had; by hand it is the hand's.
+    pub fn at(&self, seen: Instant) -> Moment {
+        match &self.0 {
+            Inner::System => moment(seen),
             Inner::Hand(hand) => hand.read().0,
         }
     }
@@ -142,6 +142,13 @@ impl Clock {
     }
 }
 
+fn moment(at: Instant) -> Moment {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = at.saturating_duration_since(*START.get_or_init(|| at));
+    // 64 bits of nanoseconds last for 584 years.
+    Moment(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))
+}
+
 impl Hand {
     fn read(&self) -> (Moment, UnixTime) {
         *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -169,6 +176,19 @@ impl ClockHand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_of_somebody_else_is_as_good_as_ours() {
+        let clock = Clock::system();
+        let before = clock.now();
+        let seen = Instant::now();
+        let at = clock.at(seen);
+        assert!(before <= at && at <= clock.now());
+        assert_eq!(clock.at(seen + Duration::from_secs(5)).since(at), Duration::from_secs(5));
+        let (clock, hand) = Clock::by_hand(UnixTime::default());
+        hand.advance(Duration::from_secs(7));
+        assert_eq!(clock.at(seen), clock.now());
+    }
 
     #[test]
     fn both_times_are_those_of_the_two_clocks() {

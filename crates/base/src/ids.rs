@@ -18,8 +18,17 @@ pub struct Instance(u64);
 impl TraceId {
     /// A new one.
     pub fn draw(chance: &Chance) -> Self {
-        let bits = (u128::from(chance.bits()) << 64) | u128::from(chance.bits());
-        Self(bits.max(1))
+        Self::of(chance.draw())
+    }
+
+    /// A new one with its first span.
+    pub fn begin(chance: &Chance) -> (Self, SpanId) {
+        let [high, low, span] = chance.draw();
+        (Self::of([high, low]), SpanId(span.max(1)))
+    }
+
+    fn of([high, low]: [u64; 2]) -> Self {
+        Self(((u128::from(high) << 64) | u128::from(low)).max(1))
     }
 
     /// Reads 32 hex digits of either case; `None` for anything else and for all zeros.

@@ -4,7 +4,7 @@
 use crate::answer::{Cause, Reason};
 use crate::backend::LocalEndpoint;
 use crate::engine::Gateway;
-use crate::exchange::{Exchange, LogChoice};
+use crate::exchange::{Exchange, LogChoice, RareNotes};
 use crate::table::LocalRoute;
 use base::{Moment, UnixTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
@@ -50,8 +50,6 @@ pub(crate) struct Account {
     told_headers: ToldHeaders,
     /// Keys of the query whose values no log may show, of all routes the request was on.
     masked_keys: Option<Arc<[String]>>,
-    /// Counts the request as under way.
-    _in_flight: telemetry::metrics::InFlight,
     /// What of the request's body has passed; only for requests with one.
     request_bytes: Option<Arc<AtomicU64>>,
     /// The status of the answer, and what else is known of it by the time its body goes.
@@ -59,13 +57,38 @@ pub(crate) struct Account {
     told: bool,
 }
 
-/// What the client's headers say that the record repeats; filters may change the headers.
+/// What the client's headers say that the record repeats for the log, if there is one; filters may change the
+/// headers.
 #[derive(Default)]
 struct ToldHeaders {
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     forwarded_for: Option<HeaderValue>,
+}
+
+impl ToldHeaders {
+    fn of(request: &Request) -> Self {
+        let mut told = Self::default();
+        for (name, value) in request.headers() {
+            let place = if *name == HOST {
+                &mut told.host
+            } else if *name == USER_AGENT {
+                &mut told.user_agent
+            } else if *name == REFERER {
+                &mut told.referer
+            } else if *name == FORWARDED_FOR {
+                &mut told.forwarded_for
+            } else {
+                continue;
+            };
+            place.get_or_insert_with(|| value.clone());
+        }
+        if let (None, Some(authority)) = (&told.host, request.uri().authority()) {
+            told.host = HeaderValue::try_from(authority.as_str()).ok();
+        }
+        told
+    }
 }
 
 /// How it ended.
@@ -90,46 +113,29 @@ struct Noted {
 impl Noted {
     /// What is left of an exchange that is over.
     fn of(exchange: &mut Exchange) -> Self {
-        let notes = &mut exchange.notes;
-        Self {
-            reason: notes.reason.take(),
+        let mut noted = Self {
+            reason: exchange.notes.reason.take(),
             flow_id: exchange.headers.get(FLOW_ID).cloned(),
             audit: exchange.headers.get(UNVERIFIED_AUDIT).cloned(),
-            access_log: std::mem::take(&mut notes.access_log),
-            user: notes.user.take(),
-            span_name: notes.span_name.take(),
-            tags: std::mem::take(&mut notes.tags),
+            ..Self::default()
+        };
+        if let Some(rare) = exchange.notes.rare.take() {
+            let RareNotes { access_log, user, span_name, tags, .. } = *rare;
+            noted = Self { access_log, user, span_name, tags, ..noted };
         }
+        noted
     }
 }
 
 impl Account {
     /// Opens the account of a request that just came in.
     pub(crate) fn begin(gateway: &Gateway, request: &Request, peer: &Peer) -> Box<Self> {
-        let headers = request.headers();
-        let mut told = ToldHeaders::default();
-        for (name, value) in headers {
-            let place = if *name == HOST {
-                &mut told.host
-            } else if *name == USER_AGENT {
-                &mut told.user_agent
-            } else if *name == REFERER {
-                &mut told.referer
-            } else if *name == FORWARDED_FOR {
-                &mut told.forwarded_for
-            } else {
-                continue;
-            };
-            place.get_or_insert_with(|| value.clone());
-        }
-        if let (None, Some(authority)) = (&told.host, request.uri().authority()) {
-            told.host = HeaderValue::try_from(authority.as_str()).ok();
-        }
+        gateway.core.metrics.begin();
         let (at, at_unix) = gateway.plane().builder.clock.both();
         Box::new(Self {
             at,
             at_unix,
-            trace: TraceContext::from_headers(headers, &gateway.core.chance),
+            trace: TraceContext::from_headers(request.headers(), &gateway.core.chance),
             lookup: Duration::ZERO,
             segment: None,
             attempts: 0,
@@ -142,9 +148,11 @@ impl Account {
             version: request.version(),
             remote: peer.remote,
             edge: peer.edge.clone(),
-            told_headers: told,
+            told_headers: match gateway.plane().access {
+                Some(_) => ToldHeaders::of(request),
+                None => ToldHeaders::default(),
+            },
             masked_keys: None,
-            _in_flight: gateway.core.metrics.begin(),
             request_bytes: None,
             answered: None,
             told: false,
@@ -178,8 +186,8 @@ impl Account {
     }
 
     /// A backend was asked.
-    pub(crate) fn backend(&mut self, endpoint: &Arc<LocalEndpoint>, took: Duration) {
-        self.backend = Some((endpoint.clone(), took));
+    pub(crate) fn backend(&mut self, endpoint: Arc<LocalEndpoint>, took: Duration) {
+        self.backend = Some((endpoint, took));
     }
 
     /// Closes the account when the response has passed.
@@ -324,6 +332,7 @@ impl Drop for Account {
             let noted = Noted { reason: Some(Reason::of(Cause::CLIENT_GONE)), ..Noted::default() };
             self.tell(&End { status: CLIENT_GONE, bytes: 0, cut_short: true }, &noted);
         }
+        self.gateway.core.metrics.end();
     }
 }
 

@@ -14,7 +14,8 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use telemetry::Tags;
 use wire::Headers;
@@ -71,35 +72,22 @@ pub struct Arrival {
     pub edge: Option<Arc<wire::Edge>>,
 }
 
-/// What filters tell the engine and each other.
+/// What filters tell the engine and each other. What few routes have to tell lies apart, and is read and set as if
+/// it lay here: all requests are made, moved and dropped with their notes.
 #[derive(Default)]
 pub struct Notes {
     /// The Host header for the backend; the backend's own if nobody sets it.
     pub outgoing_host: Option<HeaderValue>,
     /// Longest wait for the backend's whole response (`backendTimeout`).
     pub backend_timeout: Option<Duration>,
-    /// Longest wait for the request's body (`readTimeout`).
-    pub read_timeout: Option<Duration>,
     /// Longest time the response may take to the client (`writeTimeout`).
     pub write_timeout: Option<Duration>,
-    /// The target of a `<dynamic>` backend.
-    pub dynamic: DynamicTarget,
-    /// What `consistentHash` hashes; the client's address if nobody sets it.
-    pub hash_key: Option<String>,
-    /// The bound on a member's share of the load for `consistentHash`, at least 1.
-    pub balance_factor: Option<f64>,
     /// The breaker of the route, in so far as its filters set one; the gateway's own otherwise.
     pub breaker: rules::breaker::Settings,
     /// Whether and when a failed try is repeated.
     pub retry: Option<Arc<RetryPolicy>>,
-    /// Copies of the request for others, whose answers nobody waits for.
-    pub mirrors: Vec<Mirror>,
-    /// Copies of the response's body for others, likewise.
+    /// Copies of the response's body for others, whose answers nobody waits for.
     pub(crate) response_copies: Vec<ResponseCopy>,
-    /// What filters leave for later ones under names that routes choose.
-    pub context: Context,
-    /// Whether the request leaves a line in the access log.
-    pub access_log: LogChoice,
     /// Set by a response filter: forget this response and route the changed request again.
     pub loop_back: bool,
     /// Whether `%2F` and its like in the path stay as they are, for routes and filters (`rfcPath`).
@@ -110,6 +98,27 @@ pub struct Notes {
     pub(crate) switch: Option<Switch>,
     /// Whether it came in as a call of gRPC.
     pub(crate) grpc: bool,
+    /// The rest; made when the first of it is set.
+    pub(crate) rare: Option<Box<RareNotes>>,
+}
+
+/// Notes that few routes have.
+#[derive(Default)]
+pub struct RareNotes {
+    /// Longest wait for the request's body (`readTimeout`).
+    pub read_timeout: Option<Duration>,
+    /// The target of a `<dynamic>` backend.
+    pub dynamic: DynamicTarget,
+    /// What `consistentHash` hashes; the client's address if nobody sets it.
+    pub hash_key: Option<String>,
+    /// The bound on a member's share of the load for `consistentHash`, at least 1.
+    pub balance_factor: Option<f64>,
+    /// Copies of the request for others, whose answers nobody waits for.
+    pub mirrors: Vec<Mirror>,
+    /// What filters leave for later ones under names that routes choose.
+    pub context: Context,
+    /// Whether the request leaves a line in the access log.
+    pub access_log: LogChoice,
     /// Who calls, as a filter has found out for certain.
     pub user: Option<Arc<str>>,
     /// What a token says of who calls, checked by a filter.
@@ -130,6 +139,21 @@ pub struct Notes {
     pub(crate) refresh: Option<Visit>,
     /// The places that the request has in queues, the last one taken last; `None` for one it was refused.
     pub(crate) places: Vec<Option<Place>>,
+}
+
+impl Deref for Notes {
+    type Target = RareNotes;
+
+    fn deref(&self) -> &RareNotes {
+        static NONE: LazyLock<RareNotes> = LazyLock::new(RareNotes::default);
+        self.rare.as_deref().unwrap_or_else(|| &NONE)
+    }
+}
+
+impl DerefMut for Notes {
+    fn deref_mut(&mut self) -> &mut RareNotes {
+        self.rare.get_or_insert_default()
+    }
 }
 
 impl Notes {
@@ -283,15 +307,20 @@ impl Exchange {
         let notes = Notes {
             outgoing_host: notes.outgoing_host.clone(),
             backend_timeout: notes.backend_timeout,
-            dynamic: notes.dynamic.clone(),
-            hash_key: notes.hash_key.clone(),
-            balance_factor: notes.balance_factor,
             breaker: notes.breaker,
             retry: notes.retry.clone(),
-            context: notes.context.clone(),
             keeps_reserved: notes.keeps_reserved,
-            user: notes.user.clone(),
-            claims: notes.claims.clone(),
+            rare: notes.rare.as_ref().map(|rare| {
+                Box::new(RareNotes {
+                    dynamic: rare.dynamic.clone(),
+                    hash_key: rare.hash_key.clone(),
+                    balance_factor: rare.balance_factor,
+                    context: rare.context.clone(),
+                    user: rare.user.clone(),
+                    claims: rare.claims.clone(),
+                    ..RareNotes::default()
+                })
+            }),
             ..Notes::default()
         };
         Self {

@@ -8,7 +8,7 @@ use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
 use crate::grpc;
 use crate::headers;
-use crate::table::{Route, Target};
+use crate::table::{LocalRoute, Route, Target};
 use crate::upload::{self, AnswerWait, Turn};
 use base::{Blame, Fault, Kind, Moment, Retry};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme, Speak};
 
 /// Pause before a repetition: short, since somebody waits, and jittered, since others repeat as well.
@@ -38,7 +39,7 @@ impl Gateway {
     /// The backend's response, or an answer that says why there is none.
     pub(crate) async fn forward(
         &self,
-        route: &Route,
+        route: &LocalRoute,
         exchange: &mut Exchange,
         account: &mut Account,
     ) -> Response {
@@ -54,7 +55,8 @@ impl Gateway {
         let mut tried: Vec<usize> = Vec::new();
         let mut attempt = 0u32;
         loop {
-            let begun = self.now();
+            let instant = Instant::now();
+            let begun = self.plane().builder.clock.at(instant.into_std());
             let endpoint = match self.choose(route, exchange, &tried, begun) {
                 Ok(endpoint) => endpoint,
                 Err((status, reason)) => return self.refuse(exchange, status, reason),
@@ -68,9 +70,9 @@ impl Gateway {
             };
             account.attempts += 1;
             let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
-            let (outcome, ended) = self.try_once(exchange, &endpoint, &mut replay, begun, by, deadline).await;
+            let (outcome, ended) =
+                self.try_once(exchange, &endpoint, &mut replay, (begun, instant), (by, deadline)).await;
             let took = ended.since(begun);
-            account.backend(&endpoint, took);
             let failed = match &outcome {
                 Ok(response) => Some(grpc::status(response).is_server_error()),
                 // The caller's broken body says nothing about the backend, neither good nor bad.
@@ -88,7 +90,8 @@ impl Gateway {
                 }
             }
             let again = self.again(route, exchange, policy.as_deref(), &outcome, &replay, attempt);
-            if !again || deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+            if !again || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                account.backend(endpoint, took);
                 return match outcome {
                     Ok(response) => response,
                     Err(failure) => {
@@ -100,6 +103,7 @@ impl Gateway {
             // Its endpoint is not kept busy while another one is asked.
             drop(outcome);
             tried.push(endpoint.number);
+            account.backend(endpoint, took);
             account.retries += 1;
             // Another endpoint may be asked at once; the same one gets a moment.
             if policy.is_some() && self.untried(route, &tried) == 0 {
@@ -110,14 +114,14 @@ impl Gateway {
     }
 
     /// When the backend's whole response must have come: by the route's word or the caller's.
-    fn deadline(&self, exchange: &Exchange) -> Option<tokio::time::Instant> {
+    fn deadline(&self, exchange: &Exchange) -> Option<Instant> {
         let callers =
             exchange.notes.grpc.then(|| grpc::time_left(&exchange.headers, exchange.arrival.at, self.now()));
         let wait = match (exchange.notes.backend_timeout, callers.flatten()) {
             (Some(routes), Some(callers)) => Some(routes.min(callers)),
             (routes, callers) => routes.or(callers),
         };
-        wait.map(|wait| tokio::time::Instant::now() + wait)
+        wait.map(|wait| Instant::now() + wait)
     }
 
     /// By when a try must have its answer in any case: within its share of the time if it may be repeated
@@ -128,8 +132,8 @@ impl Gateway {
         policy: Option<&RetryPolicy>,
         replay: &Replay,
         attempt: u32,
-        deadline: Option<tokio::time::Instant>,
-    ) -> Option<tokio::time::Instant> {
+        deadline: Option<Instant>,
+    ) -> Option<Instant> {
         let deadline = deadline?;
         let tries = match policy {
             Some(policy)
@@ -141,7 +145,7 @@ impl Gateway {
             }
             _ => 1,
         };
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         Some(now + deadline.saturating_duration_since(now) / tries)
     }
 
@@ -191,7 +195,7 @@ impl Gateway {
 
     fn choose(
         &self,
-        route: &Route,
+        route: &LocalRoute,
         exchange: &Exchange,
         tried: &[usize],
         now: Moment,
@@ -214,7 +218,7 @@ impl Gateway {
             passive: passive.map(|passive| &passive.settings),
             now,
         };
-        let chosen = upstream.choose(&choice, |endpoint| self.core.pool.of(endpoint));
+        let chosen = upstream.choose(&choice, |endpoint| route.endpoint(endpoint, &self.core.pool));
         let Some(Chosen { endpoint, left_out }) = chosen else {
             let details = match upstream.service_name() {
                 Some(name) => format!("no instance of service {name} can serve now"),
@@ -246,7 +250,7 @@ impl Gateway {
         &self,
         exchange: &mut Exchange,
         policy: Option<&RetryPolicy>,
-        deadline: Option<tokio::time::Instant>,
+        deadline: Option<Instant>,
     ) -> Result<Replay, Response> {
         let mut body = std::mem::take(&mut exchange.body);
         if body.is_empty() {
@@ -280,9 +284,8 @@ impl Gateway {
         exchange: &mut Exchange,
         endpoint: &Arc<LocalEndpoint>,
         replay: &mut Replay,
-        now: Moment,
-        by: Option<tokio::time::Instant>,
-        deadline: Option<tokio::time::Instant>,
+        (begun, mut instant): (Moment, Instant),
+        (by, deadline): (Option<Instant>, Option<Instant>),
     ) -> (Result<Response, Failure>, Moment) {
         let failed = |failure| (Err(failure), self.now());
         let turn = replay.turn();
@@ -297,8 +300,11 @@ impl Gateway {
         };
         let mut body = None;
         for stale in 0..=STALE_MAX {
-            let soonest = wait.soonest();
-            let connected = self.connect(endpoint, speak, now, soonest, stale < STALE_MAX).await;
+            if stale > 0 {
+                instant = Instant::now();
+            }
+            let soonest = wait.soonest(instant);
+            let connected = self.connect(endpoint, speak, begun, soonest, stale < STALE_MAX).await;
             let mut connection = match connected {
                 Ok(connection) => connection,
                 Err(fault) => {
@@ -317,7 +323,7 @@ impl Gateway {
                 changes: &changes,
             };
             // What was dialled has taken its time, and the answer has its own.
-            let soonest = if connection.is_used() { soonest } else { wait.soonest() };
+            let soonest = if connection.is_used() { soonest } else { wait.soonest(Instant::now()) };
             let error = match wait.send(&mut connection, &head, sent, soonest).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     let switched = switched(exchange, response, upgrade.as_ref(), in_flight);
@@ -356,7 +362,7 @@ impl Gateway {
         connection: Connection,
         in_flight: InFlight,
         now: Moment,
-        deadline: Option<tokio::time::Instant>,
+        deadline: Option<Instant>,
     ) -> Response {
         let clock = self.plane().builder.clock.clone();
         // A body that is there whole passes now.
@@ -368,9 +374,7 @@ impl Gateway {
                 }
             }));
             match deadline {
-                Some(deadline) => {
-                    body.with_deadline(deadline.saturating_duration_since(tokio::time::Instant::now()))
-                }
+                Some(deadline) => body.with_deadline(deadline.saturating_duration_since(Instant::now())),
                 None => body,
             }
         });
@@ -414,8 +418,8 @@ fn switched(
     Ok(response)
 }
 
-fn connect_failure(fault: Fault, deadline: Option<tokio::time::Instant>) -> Failure {
-    let late = deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline);
+fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
+    let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
     let cause =
         if fault.kind == Kind::Timeout { Cause::CONNECTION_TIMEOUT } else { Cause::CONNECTION_REFUSED };

@@ -46,7 +46,7 @@ pub use backend::{Endpoint, EndpointWishes, HealthChange, HealthCheck, Service, 
 pub use context::{CONTEXT_BYTES_MAX, CONTEXT_VALUES_MAX, Context};
 pub use engine::{CALLER, Gateway, Plane};
 pub use exchange::{
-    Arrival, Claims, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RetryPolicy, RetryWhen,
+    Arrival, Claims, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RareNotes, RetryPolicy, RetryWhen,
 };
 pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Handles, Later, Step, Wishes};
 pub use lasting::Lasting;

@@ -18,6 +18,9 @@ const DRAIN_MAX: usize = 1 << 20;
 impl Gateway {
     /// Sends the copies that filters asked for. Nobody waits for them; what does not fit is not sent.
     pub(crate) fn send_mirrors(&self, exchange: &mut Exchange) {
+        if exchange.notes.mirrors.is_empty() {
+            return;
+        }
         for mirror in std::mem::take(&mut exchange.notes.mirrors) {
             let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else {
                 self.plane().builder.metrics.mirror_dropped();

@@ -17,7 +17,8 @@ impl Gateway {
     /// Begins a refresh if a filter has asked for one; `ran` filters have seen the request. As many are under
     /// way at once as mirrored requests may be; what finds no place is left to a later request.
     pub(crate) fn begin_refresh(&self, route: &Arc<LocalRoute>, exchange: &mut Exchange, ran: usize) {
-        let Some(visit) = exchange.notes.refresh.take() else { return };
+        let notes = exchange.notes.rare.as_deref_mut();
+        let Some(visit) = notes.and_then(|notes| notes.refresh.take()) else { return };
         let Ok(place) = self.core.mirrors.clone().try_acquire_owned() else { return };
         let mut copy = exchange.again();
         begin_refresh(&mut copy, visit);

@@ -1,7 +1,7 @@
 //! The route table: routes built once, looked up by every request, replaced whole. Building never fails: a
 //! route that can't be built is left out and kept in the list of invalid ones, with the reason.
 
-use crate::backend::{Endpoint, Services, Upstream, UpstreamBuilder};
+use crate::backend::{Endpoint, LocalEndpoint, Pool, Services, Upstream, UpstreamBuilder};
 use crate::filters::{Chain, FilterEnv, Handles};
 use crate::lookup::{self, Entry, Lookup};
 use crate::predicates::PredicateEnv;
@@ -39,13 +39,26 @@ pub(crate) struct LocalRoute {
     route: Arc<Route>,
     /// Its id.
     pub(crate) id: Arc<str>,
+    /// The endpoint that was chosen first: most routes have no other.
+    endpoint: OnceLock<Arc<LocalEndpoint>>,
 }
 
 impl Routed {
     /// The route for the requests of this core.
     pub(crate) fn on(&self, worker: usize) -> Arc<LocalRoute> {
-        let local = || Arc::new(LocalRoute { route: self.route.clone(), id: (*self.route.id).into() });
+        let local = || {
+            let (route, id) = (self.route.clone(), (*self.route.id).into());
+            Arc::new(LocalRoute { route, id, endpoint: OnceLock::new() })
+        };
         self.cores[worker % self.cores.len()].get_or_init(local).clone()
+    }
+}
+
+impl LocalRoute {
+    /// An endpoint as this core sees it, whose pool this is.
+    pub(crate) fn endpoint(&self, chosen: &Arc<Endpoint>, pool: &Pool) -> Arc<LocalEndpoint> {
+        let first = self.endpoint.get_or_init(|| pool.of(chosen));
+        if first.is(chosen) { first.clone() } else { pool.of(chosen) }
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct AnswerWait<'a> {
 
 impl AnswerWait<'_> {
     /// By when there must be a connection, and an answer to a request that has no more to come.
-    pub(crate) fn soonest(&self) -> Instant {
-        let longest = Instant::now() + self.longest;
+    pub(crate) fn soonest(&self, now: Instant) -> Instant {
+        let longest = now + self.longest;
         self.by.map_or(longest, |by| by.min(longest))
     }
 

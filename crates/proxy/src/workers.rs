@@ -131,6 +131,7 @@ impl Drop for Workers {
 
 /// One thread's life: it takes orders until nobody can give any.
 async fn work(number: usize, mut orders: mpsc::Receiver<Order>) {
+    telemetry::metrics::this_thread_is(number);
     // Few planes (the gateway's and that of internal calls), each with this thread's connections.
     let mut gateways: Vec<Gateway> = Vec::new();
     let mut tasks = tokio::task::JoinSet::new();

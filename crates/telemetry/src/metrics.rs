@@ -1,5 +1,5 @@
 //! Metrics of the request plane, in Prometheus' text format. The data path counts into parts that belong to
-//! its worker, without a lock; whoever scrapes adds the parts up.
+//! its worker's thread alone; whoever scrapes adds the parts up.
 //!
 //! Bounds: [`ROUTES_MAX`] routes, and within each route [`SERIES_MAX`] pairs of status and method,
 //! [`HOSTS_MAX`] backend hosts and [`CAUSES_MAX`] causes per worker; [`LABEL_SETS_MAX`] sets of labels for any
@@ -9,6 +9,7 @@
 mod chain;
 mod families;
 mod histogram;
+mod owner;
 mod process;
 mod route;
 mod table;
@@ -23,10 +24,11 @@ use crate::Record;
 use base::UnixTime;
 use families::Families;
 use histogram::{Counts, Histogram};
+use owner::Writer;
 use process::Process;
 use route::RouteCounts;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use text::Page;
 
@@ -42,6 +44,7 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// By number, and one for all other threads.
     workers: Box<[Arc<Worker>]>,
     routes: Mutex<BTreeMap<String, Arc<RouteMeter>>>,
     other: Arc<RouteMeter>,
@@ -56,23 +59,22 @@ struct Worker {
     proxy_total: Histogram,
     backend_5xx: Histogram,
     unrouted: AtomicU64,
-    in_flight: AtomicI64,
+    /// Requests that have begun, and that have ended: maybe elsewhere than they began.
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
-/// The metrics as one worker of the data path sees them. Nothing in it is shared with other workers, not
-/// even the count of its clones.
+/// The metrics as one worker of the data path sees them. On the worker's thread it counts into parts that are
+/// nobody else's; used on another thread it counts into those that are everybody's.
 #[derive(Clone, Debug)]
 pub struct WorkerMetrics {
-    index: usize,
+    number: usize,
     part: Arc<Worker>,
+    shared: Arc<Worker>,
 }
 
 type NumberOf = fn(&RouteCounts) -> u64;
 type HistogramOf = fn(&Worker) -> &Histogram;
-
-/// A request that has begun and not ended; dropped when it ends.
-#[derive(Debug)]
-pub struct InFlight(Arc<Worker>);
 
 impl Metrics {
     /// Metrics for so many workers (at least one).
@@ -81,7 +83,7 @@ impl Metrics {
         let families = Families::default();
         let mirrors_dropped = families.counter(table::MIRRORS_DROPPED, &[]);
         Self(Arc::new(Inner {
-            workers: (0..workers).map(|_| Arc::default()).collect(),
+            workers: (0..=workers).map(|_| Arc::default()).collect(),
             routes: Mutex::default(),
             other: Arc::new(RouteMeter::new(OTHER, workers)),
             families,
@@ -91,13 +93,15 @@ impl Metrics {
 
     /// How many workers there are metrics for.
     pub fn workers(&self) -> usize {
-        self.0.workers.len()
+        self.0.workers.len() - 1
     }
 
-    /// The metrics for worker number `index`; numbers beyond the last share the parts of others.
-    pub fn worker(&self, index: usize) -> WorkerMetrics {
-        let index = index % self.0.workers.len();
-        WorkerMetrics { index, part: self.0.workers[index].clone() }
+    /// The metrics for worker number `number`, whose thread says so by [`this_thread_is`]. Numbers beyond the last
+    /// have no parts of their own.
+    pub fn worker(&self, number: usize) -> WorkerMetrics {
+        let shared = &self.0.workers[self.workers()];
+        let part = self.0.workers.get(number).unwrap_or(shared);
+        WorkerMetrics { number, part: part.clone(), shared: shared.clone() }
     }
 
     /// The meter of a route, the same for the same id as long as a table or a scrape to come needs it.
@@ -250,9 +254,12 @@ impl Metrics {
 
     /// How many requests have begun and not ended.
     pub fn in_flight(&self) -> u64 {
-        // A request may end on another worker than it began on, so a part alone may be below zero.
-        let sum: i64 = self.0.workers.iter().map(|worker| worker.in_flight.load(Ordering::Relaxed)).sum();
-        u64::try_from(sum).unwrap_or(0)
+        // Those that ended first: one that ends meanwhile is then counted as one that has not.
+        let sum = |count: fn(&Worker) -> &AtomicU64| {
+            self.0.workers.iter().map(|worker| count(worker).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let ended = sum(|worker| &worker.ended);
+        sum(|worker| &worker.begun).saturating_sub(ended)
     }
 
     fn routes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<RouteMeter>>> {
@@ -261,34 +268,48 @@ impl Metrics {
 }
 
 impl WorkerMetrics {
-    /// A request begins; it ends when the answer of this is dropped.
-    pub fn begin(&self) -> InFlight {
-        self.part.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.part.clone())
+    /// A request begins, and [ends](Self::end) later.
+    pub fn begin(&self) {
+        let (part, writer) = self.part();
+        writer.add(&part.begun, 1);
     }
 
-    pub(crate) fn index(&self) -> usize {
-        self.index
+    /// A request that has begun ends.
+    pub fn end(&self) {
+        let (part, writer) = self.part();
+        writer.add(&part.ended, 1);
+    }
+
+    /// The worker's number, on its thread.
+    fn here(&self) -> Option<usize> {
+        owner::worker().filter(|number| *number == self.number)
+    }
+
+    fn part(&self) -> (&Worker, Writer) {
+        match self.here() {
+            Some(_) if !Arc::ptr_eq(&self.part, &self.shared) => (&self.part, Writer::Only),
+            _ => (&self.shared, Writer::OneOfMany),
+        }
     }
 
     fn observe(&self, record: &Record<'_>) {
-        let part = &self.part;
-        part.lookup.observe(record.lookup);
+        let (part, writer) = self.part();
+        part.lookup.observe(record.lookup, writer);
         let backend = record.backend.map(|backend| backend.duration).unwrap_or_default();
-        part.proxy_total.observe(record.duration.saturating_sub(backend));
+        part.proxy_total.observe(record.duration.saturating_sub(backend), writer);
         if record.status >= 500 && record.backend.is_some() && record.reason.is_none() {
-            part.backend_5xx.observe(backend);
+            part.backend_5xx.observe(backend, writer);
         }
         if record.route == Record::NO_ROUTE {
-            part.unrouted.fetch_add(1, Ordering::Relaxed);
+            writer.add(&part.unrouted, 1);
         }
     }
 }
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+/// This thread is worker number `number` from now on: what it counts as such it counts alone. No other thread of the
+/// process may be told the same number, unless it counts into other [`Metrics`].
+pub fn this_thread_is(number: usize) {
+    owner::this_thread_is(number);
 }
 
 #[cfg(test)]

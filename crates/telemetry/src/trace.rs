@@ -64,7 +64,8 @@ impl Told {
 impl TraceContext {
     /// The first span of a new trace.
     pub fn begin(chance: &Chance) -> Self {
-        Self { trace: TraceId::draw(chance), span: SpanId::draw(chance), parent: None, sampled: true }
+        let (trace, span) = TraceId::begin(chance);
+        Self { trace, span, parent: None, sampled: true }
     }
 
     /// A new span of the trace these headers tell of, or of a new trace if they tell of none. `traceparent`

@@ -60,7 +60,8 @@ impl Default for ResponseHead {
 /// A request with its body.
 #[derive(Debug, Default)]
 pub struct Request {
-    head: RequestHead,
+    /// Boxed, as it goes from hand to hand.
+    head: Box<RequestHead>,
     body: Body,
 }
 
@@ -77,17 +78,12 @@ macro_rules! message {
         impl $message {
             /// One with this body and the usual head.
             pub fn new(body: Body) -> Self {
-                Self { head: $head::default(), body }
+                Self { head: Default::default(), body }
             }
 
             /// One of these parts.
             pub fn from_parts(head: $head, body: Body) -> Self {
-                Self { head, body }
-            }
-
-            /// Its parts.
-            pub fn into_parts(self) -> ($head, Body) {
-                (self.head, self.body)
+                Self { head: head.into(), body }
             }
 
             /// The body.
@@ -148,6 +144,15 @@ message!(Request, RequestHead);
 message!(Response, ResponseHead);
 
 impl Request {
+    pub(crate) fn of(head: Box<RequestHead>, body: Body) -> Self {
+        Self { head, body }
+    }
+
+    /// Its parts.
+    pub fn into_parts(self) -> (RequestHead, Body) {
+        (*self.head, self.body)
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.head.method
@@ -170,6 +175,11 @@ impl Request {
 }
 
 impl Response {
+    /// Its parts.
+    pub fn into_parts(self) -> (ResponseHead, Body) {
+        (self.head, self.body)
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.status
@@ -198,7 +208,7 @@ impl From<response::Parts> for ResponseHead {
 impl From<http::Request<Body>> for Request {
     fn from(request: http::Request<Body>) -> Self {
         let (head, body) = request.into_parts();
-        Self { head: head.into(), body }
+        Self::from_parts(head.into(), body)
     }
 }
 

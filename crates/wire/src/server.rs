@@ -14,6 +14,7 @@ use crate::proxy_protocol::ProxyProtocol;
 use crate::tls::ServerTls;
 use base::Fault;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,34 +84,44 @@ pub enum Http1 {
 
 /// Tells servers to take no new connections and to end the ones they have.
 #[derive(Clone, Debug)]
-pub struct Drainer(Arc<watch::Sender<bool>>);
+pub struct Drainer {
+    sender: Arc<watch::Sender<bool>>,
+    begun: Arc<AtomicBool>,
+}
 
 /// Where a server learns that it shall drain.
 #[derive(Clone, Debug)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct Drain {
+    receiver: watch::Receiver<bool>,
+    /// The same, for those who ask with every request.
+    begun: Arc<AtomicBool>,
+}
 
 impl Drainer {
     /// A pair of teller and listener.
     pub fn new() -> (Self, Drain) {
         let (sender, receiver) = watch::channel(false);
-        (Self(Arc::new(sender)), Drain(receiver))
+        let begun = Arc::new(AtomicBool::new(false));
+        (Self { sender: Arc::new(sender), begun: begun.clone() }, Drain { receiver, begun })
     }
 
     /// Begins the drain: idle connections close, busy ones after their response.
     pub fn drain(&self) {
-        self.0.send_replace(true);
+        // Before those who wait are woken: they may ask at once.
+        self.begun.store(true, Ordering::Release);
+        self.sender.send_replace(true);
     }
 }
 
 impl Drain {
     /// Whether the drain has begun.
     pub fn has_begun(&self) -> bool {
-        *self.0.borrow()
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Waits until the drain begins; a dropped [`Drainer`] begins it too.
     pub async fn begun(&mut self) {
-        let _ = self.0.wait_for(|begun| *begun).await;
+        let _ = self.receiver.wait_for(|begun| *begun).await;
     }
 }
 

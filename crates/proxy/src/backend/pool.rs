@@ -90,9 +90,9 @@ impl Pool {
         });
     }
 
-    /// Drops all: the gateway drains.
+    /// Drops all connections: the gateway drains. What is remembered of endpoints goes with the next sweep.
     pub(crate) fn clear(&self) {
-        for local in std::mem::take(&mut *self.lock()).into_values() {
+        for local in self.lock().values() {
             let mut kept = local.lock();
             kept.idle.clear();
             kept.shared.clear();
@@ -113,6 +113,11 @@ impl Deref for LocalEndpoint {
 }
 
 impl LocalEndpoint {
+    /// Whether it is this endpoint.
+    pub(crate) fn is(&self, endpoint: &Arc<Endpoint>) -> bool {
+        Arc::ptr_eq(&self.endpoint, endpoint)
+    }
+
     /// The worker whose it is.
     pub(crate) fn worker(&self) -> usize {
         self.worker

@@ -191,10 +191,10 @@ async fn what_filters_note_is_what_the_engine_needs() {
     );
     assert_eq!(notes.backend_timeout, Some(Duration::from_secs(2)));
     assert_eq!(notes.breaker.display("").to_string(), "type=rate,window=10,failures=3,timeout=500ms");
-    let retry = notes.retry.unwrap();
+    let retry = notes.retry.as_ref().unwrap();
     assert!(retry.retries == 2 && retry.when.has_status(StatusCode::BAD_GATEWAY) && !retry.when.connect);
     assert_eq!(notes.dynamic.url.as_deref(), Some("http://u@h:81"));
-    assert_eq!(notes.outgoing_host.unwrap(), "h:81");
+    assert_eq!(notes.outgoing_host.as_ref().unwrap(), "h:81");
     let logged = |status: u16| notes.access_log.wants(StatusCode::from_u16(status).unwrap(), false);
     assert_eq!([200, 404, 403, 500].map(logged), [false, false, true, true]);
     assert!(LogChoice::Statuses(true, [50].into()).wants(StatusCode::SERVICE_UNAVAILABLE, false));

@@ -1,6 +1,7 @@
 //! Durations, counted by how long they were in the buckets that Prometheus clients have by default and
 //! Skipper uses.
 
+use super::owner::Writer;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -40,12 +41,12 @@ pub(super) struct Counts {
 }
 
 impl Histogram {
-    pub(super) fn observe(&self, duration: Duration) {
+    pub(super) fn observe(&self, duration: Duration, writer: Writer) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         // Most requests are short, so the search from below is the fast one.
         let bucket = BUCKETS_NS.iter().position(|bound| ns <= *bound).unwrap_or(BUCKETS_NS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_ns.fetch_add(ns, Ordering::Relaxed);
+        writer.add(&self.buckets[bucket], 1);
+        writer.add(&self.sum_ns, ns);
     }
 }
 
@@ -71,8 +72,8 @@ mod tests {
         let histogram = Histogram::default();
         for (bound, bound_ns) in BUCKETS.iter().zip(BUCKETS_NS) {
             assert_eq!(Duration::from_secs_f64(*bound), Duration::from_nanos(bound_ns));
-            histogram.observe(Duration::from_nanos(bound_ns));
-            histogram.observe(Duration::from_nanos(bound_ns + 1));
+            histogram.observe(Duration::from_nanos(bound_ns), Writer::Only);
+            histogram.observe(Duration::from_nanos(bound_ns + 1), Writer::OneOfMany);
         }
         let mut counts = Counts::default();
         counts.add(&histogram);

@@ -4,6 +4,7 @@
 use super::WorkerMetrics;
 use super::chain::Chain;
 use super::histogram::{Counts, Histogram};
+use super::owner::Writer;
 use crate::Record;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -27,7 +28,7 @@ const METHODS: [&str; 10] =
 #[derive(Debug)]
 pub struct RouteMeter {
     id: Box<str>,
-    /// By worker.
+    /// By worker, and one for all other threads.
     parts: Box<[OnceLock<Box<Part>>]>,
 }
 
@@ -64,7 +65,7 @@ pub(super) struct RouteCounts {
 
 impl RouteMeter {
     pub(super) fn new(id: &str, workers: usize) -> Self {
-        Self { id: id.into(), parts: (0..workers).map(|_| OnceLock::new()).collect() }
+        Self { id: id.into(), parts: (0..=workers).map(|_| OnceLock::new()).collect() }
     }
 
     /// The id of its route.
@@ -74,27 +75,31 @@ impl RouteMeter {
 
     /// Counts a request that has ended, on behalf of the worker that carried it.
     pub fn observe(&self, worker: &WorkerMetrics, record: &Record<'_>) {
-        let part = self.parts[worker.index() % self.parts.len()].get_or_init(Box::default);
+        let (part, writer) = match worker.here() {
+            Some(index) if index + 1 < self.parts.len() => (index, Writer::Only),
+            _ => (self.parts.len() - 1, Writer::OneOfMany),
+        };
+        let part = self.parts[part].get_or_init(Box::default);
         let series = Some((record.status, method(record.method)));
         let served = part.served.entry(SERIES_MAX, |key| *key == series, || series);
         if let Some(served) = served.or_else(|| part.served.entry(SERIES_MAX + 1, Option::is_none, || None)) {
-            served.observe(record.duration);
+            served.observe(record.duration, writer);
         }
         if let Some(backend) = record.backend
             && let Some(durations) = named(&part.backends, HOSTS_MAX, backend.address)
         {
-            durations.observe(backend.duration);
+            durations.observe(backend.duration, writer);
         }
         if let Some(reason) = record.reason {
             if let Some(count) = named(&part.causes, CAUSES_MAX, reason.cause) {
-                count.fetch_add(1, Ordering::Relaxed);
+                writer.add(count, 1);
             }
-            add(&part.backend_errors, u64::from(record.backend.is_some()));
+            writer.add(&part.backend_errors, u64::from(record.backend.is_some()));
         }
-        add(&part.retries, u64::from(record.attempts.saturating_sub(1)));
-        add(&part.cut_short, u64::from(record.cut_short));
-        add(&part.request_bytes, record.request_bytes);
-        add(&part.response_bytes, record.response_bytes);
+        writer.add(&part.retries, u64::from(record.attempts.saturating_sub(1)));
+        writer.add(&part.cut_short, u64::from(record.cut_short));
+        writer.add(&part.request_bytes, record.request_bytes);
+        writer.add(&part.response_bytes, record.response_bytes);
         worker.observe(record);
     }
 
@@ -129,12 +134,6 @@ fn named<'a, V: Default>(chain: &'a Chain<Box<str>, V>, max: usize, name: &str) 
     chain
         .entry(max, |known| **known == *name, || name.into())
         .or_else(|| chain.entry(max + 1, |known| **known == *OTHER, || OTHER.into()))
-}
-
-fn add(count: &AtomicU64, more: u64) {
-    if more > 0 {
-        count.fetch_add(more, Ordering::Relaxed);
-    }
 }
 
 fn method(name: &str) -> u8 {

@@ -261,13 +261,56 @@ fn others_register_what_they_keep() {
 }
 
 #[test]
-fn requests_in_flight_are_those_not_yet_dropped() {
+fn requests_in_flight_are_those_that_have_begun_and_not_ended() {
     let metrics = Metrics::new(2);
-    let one = metrics.worker(0).begin();
-    let two = metrics.worker(1).begin();
+    let [one, two] = [0, 1].map(|number| metrics.worker(number));
+    one.begin();
+    two.begin();
     assert_eq!(metrics.in_flight(), 2);
-    drop(one);
-    drop(two);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            this_thread_is(1);
+            // It began on another thread.
+            two.end();
+        });
+    });
+    assert_eq!(metrics.in_flight(), 1);
+    one.end();
+    assert_eq!(metrics.in_flight(), 0);
+}
+
+#[test]
+fn nothing_is_lost_whichever_threads_count_at_once() {
+    const TIMES: u64 = 20_000;
+    let metrics = Metrics::new(2);
+    let meter = metrics.route("cart");
+    // Each worker's thread, one of no such number, and two that are no workers.
+    let threads = [(Some(0), 0), (Some(1), 1), (Some(2), 2), (None, 0), (None, 1)];
+    std::thread::scope(|scope| {
+        for (is, counts_as) in threads {
+            let (metrics, meter) = (&metrics, &meter);
+            scope.spawn(move || {
+                if let Some(number) = is {
+                    this_thread_is(number);
+                }
+                let worker = metrics.worker(counts_as);
+                for _ in 0..TIMES {
+                    worker.begin();
+                    meter.observe(&worker, &record());
+                    worker.end();
+                }
+            });
+        }
+    });
+    let all = threads.len() as u64 * TIMES;
+    let page = metrics.page(Process::default());
+    for name in [
+        r#"skipper_serve_route_count{code="200",method="GET",route="cart"}"#,
+        "skipper_proxy_total_duration_seconds_count",
+    ] {
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.rsplit(' ').next().unwrap(), all.to_string(), "{line}");
+    }
     assert_eq!(metrics.in_flight(), 0);
 }
 

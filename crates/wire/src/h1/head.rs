@@ -50,7 +50,7 @@ pub(super) enum Length {
 /// The head of a request, and what it says of the connection.
 #[derive(Debug)]
 pub(super) struct ReadRequest {
-    pub(super) head: RequestHead,
+    pub(super) head: Box<RequestHead>,
     pub(super) length: Length,
     /// Whether the client wants to go on with the connection.
     pub(super) keep_alive: bool,
@@ -190,7 +190,7 @@ pub(super) fn request(head: &[u8], fields_max: usize) -> Result<ReadRequest, Ref
     let keep_alive = framing.keeps_alive(version);
     let wants_trailers = framing.wants_trailers;
     let wants_upgrade = framing.upgrade && version == Version::HTTP_11 && headers.contains_key(UPGRADE);
-    let head = RequestHead { method, uri, version, headers, extensions: Extensions::new() };
+    let head = Box::new(RequestHead { method, uri, version, headers, extensions: Extensions::new() });
     Ok(ReadRequest { head, length, keep_alive, expects_continue, wants_trailers, wants_upgrade })
 }
 

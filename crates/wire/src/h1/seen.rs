@@ -4,7 +4,10 @@
 
 use super::framing::Meaning;
 use super::head::{Refusal, Text, bad};
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE};
+use bytes::Bytes;
+use http::header::{
+    AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE,
+};
 use std::cell::RefCell;
 
 /// Lines remembered by each core.
@@ -12,6 +15,15 @@ const LINES: usize = 512;
 
 /// Words of eight letters in a line that is remembered, the last of them not full.
 const WORDS: usize = 8;
+
+/// A line that came so often is kept for good: its field is then passed on without being counted.
+const OFTEN: u32 = 1000;
+
+/// Bytes of fields that each core keeps for good, at most. They are never given back.
+const FOR_GOOD: usize = 32 << 10;
+
+/// Fields that come often for a while and then never again.
+const PASSING: [HeaderName; 3] = [AGE, DATE, EXPIRES];
 
 /// Fields that say who somebody is: they are not kept for longer than their request.
 const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
@@ -44,6 +56,8 @@ pub(super) struct Known {
     pub(super) name: HeaderName,
     pub(super) value: HeaderValue,
     pub(super) meaning: Meaning,
+    /// How often it came, up to [`OFTEN`].
+    times: u32,
 }
 
 /// Where a line may be remembered, and the hash of the last one that came and was not: the second time it is.
@@ -54,10 +68,17 @@ struct Place {
 }
 
 /// The lines that a core remembers.
-pub(super) struct Lines(Box<[Place]>);
+pub(super) struct Lines {
+    places: Box<[Place]>,
+    /// Bytes that may still be kept for good.
+    left: usize,
+}
 
 thread_local! {
-    static LINES_SEEN: RefCell<Lines> = RefCell::new(Lines((0..LINES).map(|_| Place::default()).collect()));
+    static LINES_SEEN: RefCell<Lines> = RefCell::new(Lines {
+        places: (0..LINES).map(|_| Place::default()).collect(),
+        left: FOR_GOOD,
+    });
     static SEEN: RefCell<Box<[Option<Seen>]>> = RefCell::new((0..PLACES).map(|_| None).collect());
 }
 
@@ -120,10 +141,18 @@ fn add(hash: u64, word: u64) -> u64 {
 
 impl Lines {
     /// The field of this line, if it was read before.
-    pub(super) fn find(&self, line: &Line<'_>) -> Option<&Known> {
-        let known = self.0[line.place()].known.as_deref()?;
-        let is_it = known.length == line.letters.len() && line.words().zip(known.words).all(|(a, b)| a == b);
-        is_it.then_some(known)
+    pub(super) fn find(&mut self, line: &Line<'_>) -> Option<&Known> {
+        let known = self.places[line.place()].known.as_deref_mut()?;
+        if known.length != line.letters.len() || !line.words().zip(known.words).all(|(a, b)| a == b) {
+            return None;
+        }
+        if known.times < OFTEN {
+            known.times += 1;
+            if known.times == OFTEN {
+                known.keep(&mut self.left);
+            }
+        }
+        Some(known)
     }
 
     /// Remembers the field of a line that has come for the second time.
@@ -139,7 +168,7 @@ impl Lines {
         if length >= WORDS * 8 {
             return;
         }
-        let place = &mut self.0[line.place()];
+        let place = &mut self.places[line.place()];
         if place.waiting != line.hash {
             place.waiting = line.hash;
         } else if !SECRET.contains(name)
@@ -148,7 +177,25 @@ impl Lines {
         {
             let mut words = [0; WORDS];
             words.iter_mut().zip(line.words()).for_each(|(place, word)| *place = word);
-            place.known = Some(Box::new(Known { length, words, name: name.clone(), value, meaning }));
+            place.known =
+                Some(Box::new(Known { length, words, name: name.clone(), value, meaning, times: 0 }));
+        }
+    }
+}
+
+impl Known {
+    /// Keeps name and value for good, if so many bytes are left.
+    #[cold]
+    fn keep(&mut self, left: &mut usize) {
+        let Some(rest) = left.checked_sub(self.length) else { return };
+        if PASSING.contains(&self.name) {
+            return;
+        }
+        *left = rest;
+        let value: &'static [u8] = Box::leak(self.value.as_bytes().into());
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from_static(value)) {
+            self.name = HeaderName::from_static(Box::leak(self.name.as_str().into()));
+            self.value = value;
         }
     }
 }
@@ -268,6 +315,24 @@ mod tests {
             }
         }
         assert!(found > 100, "{found} of {}", lines.len() * 4);
+    }
+
+    #[test]
+    fn lines_are_kept_for_good_within_a_bound() {
+        let left = || with(|seen| seen.left);
+        let often = |line: &str| (0..OFTEN + 2).for_each(|_| drop(field(line).unwrap()));
+        often("Date: Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(left(), FOR_GOOD, "it passes");
+        let lines: Vec<_> =
+            (0..).map(|number| format!("X-Often: {number:040}")).take(FOR_GOOD / 50).collect();
+        for line in &lines {
+            often(line);
+            let (name, value, _, known) = field(line).unwrap();
+            assert!(known && name == "x-often" && line.ends_with(value.to_str().unwrap()));
+        }
+        assert!(left() < 50 && lines.len() > LINES);
+        often("X-Often: one more");
+        assert_eq!(field("X-Often: one more").unwrap().1, "one more");
     }
 
     #[test]

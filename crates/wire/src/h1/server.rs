@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     drain: Drain,
 ) {
     let io = Held::new(stream);
-    let timer = Timer::new(Instant::now() + limits.header_timeout);
+    let timer = Timer::of_one_task(Instant::now() + limits.header_timeout);
     let mut begun = drain.clone();
     let begun = Box::pin(tokio::task::unconstrained(async move { begun.begun().await }));
     let mut connection =
@@ -60,7 +60,7 @@ struct Connection<B> {
 
 /// What comes next on a connection.
 enum Next {
-    Request(Box<ReadRequest>),
+    Request(ReadRequest),
     Refused(Refusal),
     /// The client has closed, or has been silent for too long.
     Over,
@@ -126,7 +126,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 wants_trailers: head.wants_trailers,
             };
             let wants_upgrade = head.wants_upgrade;
-            let mut request = self.request(*head);
+            let mut request = self.request(head);
             if wants_upgrade {
                 let (give, taken) = oneshot::channel();
                 switching = Some(give);
@@ -134,7 +134,17 @@ impl<B: Future<Output = ()>> Connection<B> {
                     taken.await.map_err(|_| Fault::new(Kind::Unavailable, "the connection ended"))
                 }));
             }
-            let Some(response) = self.ask(handler, request, peer).await else { return Rest::None };
+            let response = {
+                // Made where it is polled: it is large, and would be moved otherwise.
+                let mut handling = pin!(handler.handle(request, peer));
+                poll_fn(|cx| match handling.as_mut().poll(cx) {
+                    Poll::Ready(response) => Poll::Ready(Some(response)),
+                    Poll::Pending if client_left(&mut self.io, cx) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                })
+                .await
+            };
+            let Some(response) = response else { return Rest::None };
             let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let (written, kept) = self.answer(response, asked).await;
             if written != Written::Whole {
@@ -165,7 +175,7 @@ impl<B: Future<Output = ()>> Connection<B> {
             match io
                 .poll_head(cx, &mut search, self.limits.header_bytes, |head| head::request(head, fields_max))
             {
-                Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(Box::new(head))),
+                Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(head)),
                 Poll::Ready(Err(NoHead::Refused(refusal))) => return Poll::Ready(Next::Refused(refusal)),
                 Poll::Ready(Err(NoHead::Closed(_))) => return Poll::Ready(Next::Over),
                 Poll::Pending => {}
@@ -205,7 +215,7 @@ impl<B: Future<Output = ()>> Connection<B> {
     fn request(&mut self, read: ReadRequest) -> Request {
         let mut body = incoming::body(&mut self.io, read.length);
         if body.is_empty() {
-            return Request::from_parts(read.head, body);
+            return Request::of(read.head, body);
         }
         let mut io = self.io.get();
         if io.reading == Reading::Body {
@@ -214,18 +224,7 @@ impl<B: Future<Output = ()>> Connection<B> {
                 io.owe_continue();
             }
         }
-        Request::from_parts(read.head, body)
-    }
-
-    /// The handler's answer; `None` when the client has left meanwhile.
-    async fn ask(&mut self, handler: &impl Handler, request: Request, peer: &Peer) -> Option<Response> {
-        let mut handling = pin!(handler.handle(request, peer));
-        poll_fn(|cx| match handling.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending if client_left(&mut self.io, cx) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+        Request::of(read.head, body)
     }
 
     /// Writes a response. How that ended, and whether the connection can go on.
