@@ -109,7 +109,8 @@ pub struct Consumer<S> {
     read: Read,
     category: String,
     identifier: Option<String>,
-    position_update_interval: u32,
+    /// `None`: it keeps no position.
+    position_update_interval: Option<u32>,
     decide: Decide,
 }
 
@@ -133,7 +134,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             read: Read::category(category.as_str()).wait(Duration::from_secs(20)),
             category,
             identifier: None,
-            position_update_interval: 100,
+            position_update_interval: Some(100),
             decide: Arc::new(usual),
         }
     }
@@ -166,7 +167,14 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     /// Writes its position after so many messages, and when it stops; a hundred if nothing is said. As many may be
     /// handled again after a crash.
     pub fn position_update_interval(mut self, messages: u32) -> Self {
-        self.position_update_interval = messages.max(1);
+        self.position_update_interval = Some(messages.max(1));
+        self
+    }
+
+    /// Keeps no position: each time it runs it begins with the category's first message, or where
+    /// [`Consumer::starting_at`] says. This is how what a service holds in memory only is built again.
+    pub fn without_position(mut self) -> Self {
+        self.position_update_interval = None;
         self
     }
 
@@ -205,7 +213,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     async fn go(&self, stopping: Stopping, ends: bool) -> Result<u64, Error> {
         self.check()?;
         let stream = names::position_stream(&self.category, self.identifier.as_deref());
-        let begin = || Position::read(&self.client, &stream);
+        let begin = || Position::read(&self.client, &stream, self.position_update_interval);
         let Insisted::Done(mut position) = self.insist(&stopping, None, begin).await? else { return Ok(0) };
         let mut read = self.read.clone();
         read.from = position.next().unwrap_or(read.from);
@@ -234,7 +242,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
                     }
                 }
                 handled += 1;
-                if position.unrecorded() >= self.position_update_interval {
+                if position.is_due() {
                     self.record(&stopping, &mut position).await?;
                 }
             }

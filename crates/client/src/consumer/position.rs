@@ -10,6 +10,8 @@ pub(super) struct Position {
     stream: String,
     last: Option<i64>,
     unrecorded: u32,
+    /// After how many messages it is written down; `None`: never.
+    interval: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -21,9 +23,12 @@ crate::messages!(Recorded);
 
 impl Position {
     /// As it was written down last.
-    pub(super) async fn read(client: &Client, stream: &str) -> Result<Self, Error> {
-        let last = client.last(stream).await?.as_ref().map(position).transpose()?;
-        Ok(Self { stream: stream.to_owned(), last, unrecorded: 0 })
+    pub(super) async fn read(client: &Client, stream: &str, interval: Option<u32>) -> Result<Self, Error> {
+        let last = match interval {
+            Some(_) => client.last(stream).await?.as_ref().map(position).transpose()?,
+            None => None,
+        };
+        Ok(Self { stream: stream.to_owned(), last, unrecorded: 0, interval })
     }
 
     /// The first position that was not handled; `None` if nothing was.
@@ -34,12 +39,12 @@ impl Position {
     /// The message at this position was handled.
     pub(super) fn handled(&mut self, global_position: i64) {
         self.last = Some(global_position);
-        self.unrecorded += 1;
+        self.unrecorded = self.unrecorded.saturating_add(1);
     }
 
-    /// How many messages were handled since it was written down.
-    pub(super) fn unrecorded(&self) -> u32 {
-        self.unrecorded
+    /// Whether so much was handled that it is to be written down.
+    pub(super) fn is_due(&self) -> bool {
+        self.interval.is_some_and(|interval| self.unrecorded >= interval)
     }
 
     /// Writes it down.
@@ -57,7 +62,7 @@ impl Position {
 
     /// Writes it down unless it is.
     pub(super) async fn record(&mut self, client: &Client) -> Result<(), Error> {
-        if self.unrecorded > 0 {
+        if self.unrecorded > 0 && self.interval.is_some() {
             self.write(client).await?;
             self.is_recorded();
         }

@@ -45,8 +45,15 @@ pub(crate) async fn each_message_is_handled_and_the_position_outlives_the_consum
         format!("{{\"position\":{last}}}")
     );
     // Another consumer has a position of its own; one that begins later begins there.
-    let other = Consumer::new(client.clone(), "count", Handlers::new(seen).on(counted)).starting_at(last);
-    assert_eq!(other.catch_up().await.unwrap(), 1);
+    let other =
+        || Consumer::new(client.clone(), "count", Handlers::new(seen.clone()).on(counted)).starting_at(last);
+    assert_eq!(other().catch_up().await.unwrap(), 1);
+    assert_eq!(other().catch_up().await.unwrap(), 0);
+    // One without a position begins there each time.
+    for _ in 0..2 {
+        assert_eq!(other().without_position().catch_up().await.unwrap(), 1);
+    }
+    assert_eq!(client.version("count:position").await.unwrap(), 0);
 }
 
 pub(crate) async fn what_a_handler_answers_is_appended_once_whatever_was_handled_twice(client: Client) {
