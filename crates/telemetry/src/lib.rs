@@ -5,10 +5,14 @@
 //! Neither waits for another core, for a scrape or for a disk.
 
 pub mod access;
+mod json_reader;
 pub mod metrics;
+mod protobuf;
 mod record;
+pub mod spans;
 mod tags;
 pub mod trace;
+pub mod zipkin;
 
 pub use access::AccessLog;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};

@@ -1,0 +1,280 @@
+//! Which service calls which, told from the spans of traces. A span is reduced to the few facts that this takes, so
+//! that those of open traces can be kept in memory; the rules are those of Zipkin's dependency links.
+
+use super::merge::{Piece, merge_pieces};
+use super::{Kind, Span};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// What of a span the linker looks at. Services are numbers that the caller gives to names; 0 is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpan {
+    /// Its id.
+    pub id: u64,
+    /// The span it belongs to, or zero.
+    pub parent: u64,
+    /// Who reports.
+    pub local: u32,
+    /// The other side.
+    pub remote: u32,
+    /// The address and port that report, as one number; 0 if unknown.
+    pub place: u32,
+    /// What was done.
+    pub kind: Option<Kind>,
+    /// Whether the other side reports the same id.
+    pub shared: bool,
+    /// Whether it failed.
+    pub error: bool,
+}
+
+impl LinkSpan {
+    /// The facts of a span.
+    pub fn of(span: &Span, mut number: impl FnMut(&str) -> u32) -> Self {
+        let mut known = |name: &str| if name.is_empty() { 0 } else { number(name) };
+        let (local, remote) = (known(&span.local.service), known(&span.remote.service));
+        let place = (span.local.ipv4, span.local.ipv6, span.local.port);
+        let place = match place {
+            (None, None, 0) => 0,
+            place => {
+                // Within this process only: the same number for the same place.
+                let mut hasher = DefaultHasher::new();
+                place.hash(&mut hasher);
+                (hasher.finish() as u32).max(1)
+            }
+        };
+        let (kind, shared, error) = (span.kind, span.shared, span.is_error());
+        Self { id: span.id, parent: span.parent, local, remote, place, kind, shared, error }
+    }
+}
+
+impl Piece for LinkSpan {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn parent(&self) -> u64 {
+        self.parent
+    }
+
+    fn set_parent(&mut self, parent: u64) {
+        self.parent = parent;
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    fn shared(&self) -> bool {
+        self.shared
+    }
+
+    fn set_shared(&mut self) {
+        self.shared = true;
+    }
+
+    fn compare_place(&self, other: &Self) -> Ordering {
+        (self.local, self.place).cmp(&(other.local, other.place))
+    }
+
+    fn may_be_at(&self, other: &Self) -> bool {
+        let agree = |one: u32, other: u32| one == 0 || other == 0 || one == other;
+        agree(self.local, other.local) && agree(self.place, other.place)
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (mine, theirs) in
+            [(&mut self.local, other.local), (&mut self.remote, other.remote), (&mut self.place, other.place)]
+        {
+            if *mine == 0 {
+                *mine = theirs;
+            }
+        }
+        if self.parent == 0 {
+            self.parent = other.parent;
+        }
+        self.kind = self.kind.or(other.kind);
+        self.error |= other.error;
+    }
+}
+
+/// Calls from one service to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Who calls.
+    pub parent: String,
+    /// Who is called.
+    pub child: String,
+    /// How often.
+    pub calls: u64,
+    /// How many of them failed.
+    pub errors: u64,
+}
+
+/// Links of traces, added up.
+#[derive(Debug, Default)]
+pub struct Linker {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+    /// In the order in which they were found.
+    found: Vec<(u32, u32)>,
+    /// Calls and how many of them failed, by the numbers of caller and callee.
+    counts: HashMap<(u32, u32), (u64, u64)>,
+}
+
+impl Linker {
+    /// Adds the links of a trace, given all of its spans.
+    pub fn put_trace(&mut self, spans: &[Span]) {
+        let spans: Vec<_> = spans.iter().map(|span| LinkSpan::of(span, |name| self.number(name))).collect();
+        for (parent, child, error) in links_of(spans) {
+            self.add(parent, child, 1, u64::from(error));
+        }
+    }
+
+    /// Adds a link.
+    pub fn put_link(&mut self, link: &Link) {
+        let (parent, child) = (self.number(&link.parent), self.number(&link.child));
+        self.add(parent, child, link.calls, link.errors);
+    }
+
+    /// All links, in the order in which they were found.
+    pub fn links(&self) -> Vec<Link> {
+        let name = |number: u32| self.names.get(number as usize - 1).cloned().unwrap_or_default();
+        let link = |key: &(u32, u32)| {
+            let (calls, errors) = self.counts[key];
+            Link { parent: name(key.0), child: name(key.1), calls, errors }
+        };
+        self.found.iter().map(link).collect()
+    }
+
+    fn add(&mut self, parent: u32, child: u32, calls: u64, errors: u64) {
+        let counts = self.counts.entry((parent, child)).or_insert_with(|| {
+            self.found.push((parent, child));
+            (0, 0)
+        });
+        counts.0 += calls;
+        counts.1 += errors;
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        self.names.push(name.to_owned());
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// Caller, callee and whether it failed, of each call that the spans of a trace show.
+pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
+    let spans = merge_pieces(spans);
+    let parents = parents(&spans);
+    let mut has_children = vec![false; spans.len()];
+    for parent in parents.iter().flatten() {
+        has_children[*parent] = true;
+    }
+    let root = spans.iter().position(|span| span.parent == 0 && !span.shared);
+    let mut links = Vec::new();
+    for at in breadth_first(&parents, root) {
+        let span = &spans[at];
+        // The server knows its name better than its client does.
+        if span.kind == Some(Kind::Client) && has_children[at] {
+            continue;
+        }
+        let kind = match span.kind {
+            Some(kind) => kind,
+            None if span.local != 0 && span.remote != 0 => Kind::Client,
+            None => continue,
+        };
+        let (mut parent, child) = match kind {
+            Kind::Server | Kind::Consumer => (span.remote, span.local),
+            Kind::Client | Kind::Producer => (span.local, span.remote),
+        };
+        if matches!(kind, Kind::Server | Kind::Consumer) && Some(at) == root && parent == 0 {
+            continue;
+        }
+        if matches!(kind, Kind::Producer | Kind::Consumer) {
+            if parent != 0 && child != 0 {
+                links.push((parent, child, span.error));
+            }
+            continue;
+        }
+        let mut error = span.error;
+        if let Some(ancestor) = remote_ancestor(&spans, &parents, at).filter(|ancestor| ancestor.local != 0) {
+            // A client under another service's name: the call to that service has no span of its own.
+            if kind == Kind::Client && span.local != 0 && ancestor.local != span.local {
+                links.push((ancestor.local, span.local, false));
+            }
+            if kind == Kind::Server || parent == 0 {
+                parent = ancestor.local;
+            }
+            // The client of this server was passed over: its failure is told here.
+            let is_its_client = span.parent == ancestor.id || (span.shared && span.id == ancestor.id);
+            error |= ancestor.kind == Some(Kind::Client) && is_its_client && ancestor.error;
+        }
+        if parent != 0 && child != 0 {
+            links.push((parent, child, error));
+        }
+    }
+    links
+}
+
+/// The nearest span above that is one side of a call.
+fn remote_ancestor<'a>(spans: &'a [LinkSpan], parents: &[Option<usize>], at: usize) -> Option<&'a LinkSpan> {
+    let mut above = parents[at];
+    // No chain of parents is longer than there are spans, unless it goes round.
+    for _ in 0..spans.len() {
+        let span = &spans[above?];
+        if span.kind.is_some() {
+            return Some(span);
+        }
+        above = parents[above?];
+    }
+    None
+}
+
+/// Which span each belongs to. A trace has one root: those whose parent was never reported belong to it as well.
+fn parents(spans: &[LinkSpan]) -> Vec<Option<usize>> {
+    let root = spans.iter().position(|span| span.parent == 0 && !span.shared);
+    // Spans lie by id: those of one id are neighbours.
+    let of_id = |id: u64| {
+        let start = spans.partition_point(|span| span.id < id);
+        let length = spans[start..].iter().take_while(|span| span.id == id).count();
+        start..start + length
+    };
+    let parent = |at: usize| {
+        let span = &spans[at];
+        let other = |found: &usize| *found != at;
+        if span.shared
+            && let Some(client) = of_id(span.id).find(|found| !spans[*found].shared)
+        {
+            return Some(client);
+        }
+        let above = if span.parent == 0 { 0..0 } else { of_id(span.parent) };
+        // Of a shared parent, the side of the same service is meant.
+        let is_ours = |found: &usize| spans[*found].shared && spans[*found].local == span.local;
+        let found = above.clone().filter(other).find(is_ours);
+        found.or_else(|| above.clone().find(other)).or(root.filter(other))
+    };
+    (0..spans.len()).map(parent).collect()
+}
+
+/// The spans level by level, each once.
+fn breadth_first(parents: &[Option<usize>], root: Option<usize>) -> Vec<usize> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); parents.len()];
+    let mut order = Vec::with_capacity(parents.len());
+    for (at, parent) in parents.iter().enumerate() {
+        match parent {
+            Some(parent) if Some(at) != root => children[*parent].push(at),
+            _ => order.push(at),
+        }
+    }
+    let mut next = 0;
+    while let Some(at) = order.get(next).copied() {
+        next += 1;
+        order.append(&mut children[at]);
+    }
+    order
+}
