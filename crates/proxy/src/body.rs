@@ -1,51 +1,17 @@
-//! Bodies as filters change, watch and make them. One mechanism carries a [`Stage`] through a body frame by
-//! frame and another makes a body from a function, so that filters hold no loop and no state of their own
-//! about frames, trailers and ends.
+//! Bodies as filters change, watch and make them. [`Stage`]s are carried through a body by `wire`;
+//! here a body is made from a function, and requests and responses are given theirs.
 
 use crate::exchange::Exchange;
 use base::Fault;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http::{Method, StatusCode};
+use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use wire::{Body, Response};
 
-/// Frames that are taken without one being given before others may run.
-const TURNS_MAX: usize = 64;
-
-/// What is done to a body as it passes.
-pub(crate) trait Stage: Send + 'static {
-    /// Takes what came. Called only when there was nothing left to give.
-    fn take(&mut self, data: Bytes) -> Result<(), Fault>;
-
-    /// What goes on from here, as long as there is something; never empty.
-    fn give(&mut self, source: Source) -> Result<Option<Bytes>, Fault>;
-
-    /// How much is still to come, when so much comes in. Nobody knows unless the stage says so.
-    fn length(&self, incoming: SizeHint) -> SizeHint {
-        let _ = incoming;
-        SizeHint::new()
-    }
-}
-
-/// What the source of a stage does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// More may be there already.
-    Flows,
-    /// More will come, but not now: what is kept back for no good reason should go.
-    Rests,
-    /// Nothing more will come.
-    Ended,
-}
-
-/// The body with this stage in its way. Trailers pass behind everything the stage gives.
-pub(crate) fn map_body(body: Body, stage: impl Stage) -> Body {
-    let source = if body.is_empty() { Source::Ended } else { Source::Flows };
-    Body::stream(Staged { body, stage, source, ahead: None, trailers: None, over: false })
-}
+pub(crate) use wire::stage::{Source, Stage, exactly, longer, map_body};
 
 /// The body, seen by a function as it passes.
 pub(crate) fn watch_body(body: Body, see: impl FnMut(&Bytes) + Send + 'static) -> Body {
@@ -78,123 +44,6 @@ pub(crate) fn may_have_body(exchange: &Exchange, response: &Response) -> bool {
     exchange.arrival.method != Method::HEAD
         && !response.status().is_informational()
         && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// So many bytes exactly, and then the end.
-pub(crate) fn exactly(bytes: u64) -> SizeHint {
-    SizeHint::with_exact(bytes)
-}
-
-/// The hint with so many bytes more.
-pub(crate) fn longer(hint: &SizeHint, more: u64) -> SizeHint {
-    let mut sum = SizeHint::new();
-    if let Some(upper) = hint.upper() {
-        sum.set_upper(upper.saturating_add(more));
-    }
-    sum.set_lower(hint.lower().saturating_add(more));
-    sum
-}
-
-struct Staged<S> {
-    body: Body,
-    stage: S,
-    source: Source,
-    /// What comes next, found out when the end is near: whoever knows the length never asks again.
-    ahead: Option<Result<Bytes, Fault>>,
-    trailers: Option<HeaderMap>,
-    over: bool,
-}
-
-impl<S> Unpin for Staged<S> {}
-
-impl<S: Stage> Staged<S> {
-    fn give(&mut self, source: Source) -> Option<Result<Bytes, Fault>> {
-        self.stage.give(source).transpose()
-    }
-
-    /// Takes one frame of the source, if it has one.
-    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let Poll::Ready(polled) = Pin::new(&mut self.body).poll_frame(cx) else { return Poll::Pending };
-        match polled.transpose()?.map(Frame::into_data) {
-            Some(Ok(data)) => {
-                if !data.is_empty() {
-                    self.stage.take(data)?;
-                }
-                if self.body.is_empty() {
-                    self.source = Source::Ended;
-                }
-            }
-            Some(Err(frame)) => {
-                self.trailers = frame.into_trailers().ok();
-                self.source = Source::Ended;
-            }
-            None => self.source = Source::Ended,
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn pass(&mut self, given: Result<Bytes, Fault>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        if given.is_err() {
-            self.over = true;
-            // Its sender learns at once that nobody wants the rest.
-            self.body = Body::empty();
-        } else if self.source == Source::Ended {
-            self.ahead = self.give(Source::Ended);
-            self.over = self.ahead.is_none() && self.trailers.is_none();
-        }
-        Poll::Ready(Some(given.map(Frame::data)))
-    }
-}
-
-impl<S: Stage> http_body::Body for Staged<S> {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let this = &mut *self;
-        if this.over {
-            return Poll::Ready(None);
-        }
-        if let Some(given) = this.ahead.take() {
-            return this.pass(given);
-        }
-        for _ in 0..TURNS_MAX {
-            if let Some(given) = this.give(this.source) {
-                return this.pass(given);
-            }
-            if this.source == Source::Ended {
-                this.over = true;
-                return Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
-            }
-            match this.pull(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(fault)) => return this.pass(Err(fault)),
-                Poll::Pending => {
-                    return match this.give(Source::Rests) {
-                        Some(given) => this.pass(given),
-                        None => Poll::Pending,
-                    };
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.over
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let ahead = match &self.ahead {
-            Some(Ok(data)) => data.len() as u64,
-            _ => 0,
-        };
-        if self.over { exactly(0) } else { longer(&self.stage.length(self.body.size_hint()), ahead) }
-    }
 }
 
 struct Watched<F> {
@@ -277,6 +126,7 @@ fn shorter(hint: &SizeHint, passed: u64) -> SizeHint {
 pub(crate) mod tests {
     use super::*;
     use base::Kind;
+    use http::HeaderMap;
     use http_body_util::BodyExt as _;
     use std::collections::VecDeque;
 

@@ -7,6 +7,7 @@ mod append;
 mod browser;
 mod bulk;
 mod call;
+mod coding;
 mod following;
 mod forget;
 pub(crate) mod json;
@@ -123,17 +124,21 @@ impl Api {
     /// `shown` who they are: nobody but this machine's own programs, and no page of another origin in a browser.
     pub async fn answer(&self, request: Request, shown: bool) -> Response {
         let (head, body) = request.into_parts();
-        let answered = match Self::operation(&head) {
+        let operation = match Self::operation(&head) {
             Err(refused) => return refused,
-            Ok(operation) => match browser::check(&head, !body.is_empty(), shown) {
-                Err(problem) => Err(problem),
-                Ok(()) => match Call::new(operation, head) {
-                    Err(problem) => Err(problem),
-                    Ok(call) => (operation.run)(self.clone(), call, body).await,
-                },
-            },
+            Ok(operation) => operation,
         };
-        answered.unwrap_or_else(Problem::into_response)
+        let wished = coding::wished(&head);
+        let call = || {
+            browser::check(&head, !body.is_empty(), shown)?;
+            let body = coding::undone(&head, body)?;
+            Ok((Call::new(operation, head)?, body))
+        };
+        let answered = match call() {
+            Err(problem) => Err(problem),
+            Ok((call, body)) => (operation.run)(self.clone(), call, body).await,
+        };
+        coding::done(answered.unwrap_or_else(Problem::into_response), wished)
     }
 
     /// What is asked for.

@@ -464,6 +464,43 @@ async fn a_message_to_come_is_appended_when_it_is_due_and_once() {
 }
 
 #[tokio::test]
+async fn bodies_are_compressed_both_ways() {
+    let world = World::new();
+    let lines: String = (0..500).fold(String::new(), |lines, n| {
+        lines + &format!("{{\"stream_name\":\"a-1\",\"type\":\"T\",\"data\":{n}}}\n")
+    });
+    for coding in wire::coding::Coding::ALL {
+        let packed =
+            wire::stage::map_body(Body::full(lines.clone()), wire::coding::Encoder::new(coding, 1).unwrap());
+        let call = format!(
+            "POST /messages\nContent-Type: application/x-ndjson\nContent-Encoding: {}",
+            coding.name()
+        );
+        let (head, _) = World::request(&call, "{}").into_parts();
+        let said = world.api.answer(Request::from_parts(head, packed), false).await;
+        assert_eq!(said.status(), 200, "{coding:?}");
+        let call = format!("GET /messages\nAccept-Encoding: {}", coding.name());
+        let page = world.ask(&call, "").await;
+        assert_eq!(page.headers().get("content-encoding").unwrap(), coding.name());
+        let packed = page.into_body();
+        let page = wire::stage::map_body(packed, wire::coding::Decoder::new(coding).unwrap());
+        let page = page.collect(1 << 20).await.unwrap();
+        assert!(page.starts_with(b"{\"messages\":[{") && page.len() > 60_000, "{coding:?} {}", page.len());
+    }
+    let small = world.ask("GET /categories\nAccept-Encoding: gzip", "").await;
+    assert!(small.headers().get("content-encoding").is_none());
+    let said = world.said("POST /streams/a-1/messages\nContent-Encoding: lzma", "{}").await;
+    assert!(said.starts_with("415 ") && said.contains("it takes one of gzip"), "{said}");
+    // What grows beyond the bound as it is undone is refused as well.
+    let bomb = wire::stage::map_body(
+        Body::full(vec![b' '; 33 << 20]),
+        wire::coding::Encoder::new(wire::coding::Coding::Gzip, 1).unwrap(),
+    );
+    let (head, _) = World::request("POST /streams/a-1/messages\nContent-Encoding: gzip", "{}").into_parts();
+    assert_eq!(world.api.answer(Request::from_parts(head, bomb), false).await.status(), 413);
+}
+
+#[tokio::test]
 async fn a_body_beyond_its_bound_is_refused() {
     let world = World::new();
     let large = format!(r#"{{"type": "T", "data": "{}"}}"#, "x".repeat(9 << 20));

@@ -4,6 +4,8 @@
 
 mod body;
 mod client;
+#[cfg(feature = "coding")]
+pub mod coding;
 mod gaps;
 mod h1;
 mod handler;
@@ -17,6 +19,7 @@ mod proxy_protocol;
 #[doc(hidden)]
 pub mod raw;
 mod server;
+pub mod stage;
 mod tls;
 mod upgrade;
 mod watch;

@@ -1,7 +1,6 @@
 //! Filters that put responses into a content coding the client accepts, or take them out of theirs. Which
-//! coding and whether is decided here; how is in `coding`.
+//! coding and whether is decided here; how is in `wire::coding`.
 
-use super::coding::{Coding, Decoder, Encoder};
 use super::{Built, Example, Filter, FilterSpec, Step, plain};
 use crate::answer::{Cause, Reason, answer};
 use crate::args::Args;
@@ -9,12 +8,11 @@ use crate::body::change_response;
 use crate::exchange::Exchange;
 use eskip::Arg;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
 };
 use http::{Method, StatusCode};
-use wire::Headers;
 use wire::Response;
+use wire::coding::{Coding, Decoder, Encoder, accepted};
 
 pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
@@ -134,27 +132,6 @@ impl Filter for Compress {
     }
 }
 
-/// The coding that the client wants most, of those we have.
-fn accepted(headers: &Headers) -> Option<Coding> {
-    let lines = headers.get_all(ACCEPT_ENCODING).filter_map(|line| line.to_str().ok());
-    let mut best: Option<(f32, Coding)> = None;
-    for item in lines.flat_map(|line| line.split(',')) {
-        let mut parts = item.split(';').map(str::trim);
-        let Some(coding) = parts.next().and_then(Coding::named) else { continue };
-        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        // RFC 9110 section 12.4.2: from 0, which is "not acceptable", to 1.
-        let quality = quality.map_or(Some(1.0), |text| text.parse().ok());
-        let Some(quality) = quality.filter(|quality| *quality > 0.0 && *quality <= 1.0) else { continue };
-        let rank = |coding| Coding::ALL.iter().position(|one| *one == coding);
-        if best
-            .is_none_or(|(known, other)| quality > known || (quality >= known && rank(coding) < rank(other)))
-        {
-            best = Some((quality, coding));
-        }
-    }
-    best.map(|(_, coding)| coding)
-}
-
 struct Uncompress;
 
 impl Filter for Uncompress {
@@ -184,30 +161,5 @@ impl Filter for Uncompress {
             }
         }
         Step::Next
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_client_says_which_coding_it_wants() {
-        for (accept, expected) in [
-            ("", None),
-            ("*", None),
-            ("br, gzip", Some("gzip")),
-            ("zstd, br", Some("br")),
-            ("GZIP", Some("gzip")),
-            ("gzip;q=0.5, br", Some("br")),
-            ("gzip; q=0, br; q=0.1", Some("br")),
-            ("gzip;q=0", None),
-            ("gzip;q=2, deflate;q=x", None),
-            ("x-gzip", Some("gzip")),
-        ] {
-            let mut headers = Headers::new();
-            headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
-            assert_eq!(accepted(&headers).map(Coding::name), expected, "{accept}");
-        }
     }
 }

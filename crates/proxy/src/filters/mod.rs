@@ -9,7 +9,6 @@ mod backends;
 pub(crate) mod caching;
 mod chain;
 mod charsets;
-mod coding;
 mod compress;
 pub(crate) mod conditions;
 mod content;

@@ -46,7 +46,6 @@ impl Batch {
 }
 
 async fn bulk(api: Api, call: Call, mut body: Body) -> Answered {
-    call.plain()?;
     let skips = call.flag("skip_existing")?;
     let mut import = Import { api: &api, skips, batch: Batch::default(), line: 0, appended: 0, skipped: 0 };
     let mut rest = BytesMut::new();

@@ -6,7 +6,7 @@ use super::table::{Operation, Parameter};
 use super::{Api, bounds, browser};
 use base::Kind;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
@@ -134,21 +134,10 @@ impl Call {
 
     /// The whole of its body.
     pub(crate) async fn bytes(&self, api: &Api, body: Body) -> Result<Bytes, Problem> {
-        self.plain()?;
         let large = body.exact_len().is_none_or(|length| length > bounds::LARGE_BODY_BYTES);
         // Nobody closes it; without a permit the call would only be less bounded.
         let _permit = if large { api.0.large.acquire().await.ok() } else { None };
         body.collect(bounds::BODY_BYTES_MAX).await.map_err(Problem::from)
-    }
-
-    /// Refuses a body in a content coding.
-    pub(crate) fn plain(&self) -> Result<(), Problem> {
-        match self.field(CONTENT_ENCODING) {
-            None | Some("identity" | "") => Ok(()),
-            Some(coding) => Err(Problem::invalid(format!("the content coding `{coding}` is not known"))
-                .code("content_coding")
-                .status(http::StatusCode::UNSUPPORTED_MEDIA_TYPE)),
-        }
     }
 
     /// A header of this call as a problem would be, where it is not text.

@@ -1,12 +1,14 @@
 //! Content codings (RFC 9110 section 8.4.1) as stages of a body: gzip, deflate, br and zstd, in and out. Both
 //! ways stream: a coder holds its window and a piece of the body, never the body.
 
-use crate::body::{Source, Stage};
+use crate::Headers;
+use crate::stage::{Source, Stage};
 use base::{Blame, Fault, Kind};
 use bytes::{Buf as _, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Decompress, FlushDecompress, Status};
+use http::header::ACCEPT_ENCODING;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 /// Bytes that go into a coder, or come out of a decoder, in one go.
@@ -18,19 +20,23 @@ const BROTLI_WINDOW_LOG: u32 = 19;
 
 /// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
+    /// RFC 1952.
     Gzip,
+    /// RFC 1950 and 1951, which both go by this name.
     Deflate,
+    /// RFC 7932.
     Brotli,
+    /// RFC 8878.
     Zstd,
 }
 
 impl Coding {
     /// All of them, those that are better liked by Skipper first.
-    pub(super) const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    pub const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
 
     /// Its registered name.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
             Coding::Deflate => "deflate",
@@ -40,14 +46,35 @@ impl Coding {
     }
 
     /// The coding of this name, in any case (RFC 9110 section 8.4.1).
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<Self> {
         let name = if name.eq_ignore_ascii_case("x-gzip") { "gzip" } else { name };
         Self::ALL.into_iter().find(|coding| coding.name().eq_ignore_ascii_case(name))
     }
 }
 
+/// The coding that the client wants most, of those we have.
+pub fn accepted(headers: &Headers) -> Option<Coding> {
+    let lines = headers.get_all(ACCEPT_ENCODING).filter_map(|line| line.to_str().ok());
+    let mut best: Option<(f32, Coding)> = None;
+    for item in lines.flat_map(|line| line.split(',')) {
+        let mut parts = item.split(';').map(str::trim);
+        let Some(coding) = parts.next().and_then(Coding::named) else { continue };
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        // RFC 9110 section 12.4.2: from 0, which is "not acceptable", to 1.
+        let quality = quality.map_or(Some(1.0), |text| text.parse().ok());
+        let Some(quality) = quality.filter(|quality| *quality > 0.0 && *quality <= 1.0) else { continue };
+        let rank = |coding| Coding::ALL.iter().position(|one| *one == coding);
+        if best
+            .is_none_or(|(known, other)| quality > known || (quality >= known && rank(coding) < rank(other)))
+        {
+            best = Some((quality, coding));
+        }
+    }
+    best.map(|(_, coding)| coding)
+}
+
 /// Puts a body into a coding. What was taken goes out whenever the source rests, so that events arrive.
-pub(super) struct Encoder {
+pub struct Encoder {
     /// `None` when all is out.
     coder: Option<Coder>,
     input: Bytes,
@@ -66,7 +93,7 @@ enum Coder {
 impl Encoder {
     /// A coder of a level from -2 to 11, each coding making of it what it can: -1 and -2 are its default and
     /// its quickest, and what is more than its best is its best.
-    pub(super) fn new(coding: Coding, level: i32) -> Result<Self, Fault> {
+    pub fn new(coding: Coding, level: i32) -> Result<Self, Fault> {
         let flate = || match level {
             -2 => Compression::fast(),
             -1 => Compression::default(),
@@ -156,7 +183,7 @@ impl Stage for Encoder {
 }
 
 /// Takes a body out of its coding.
-pub(super) struct Decoder {
+pub struct Decoder {
     coder: Reader,
     /// The coding's own end has come; what follows is no part of it.
     over: bool,
@@ -172,7 +199,7 @@ enum Reader {
 
 impl Decoder {
     /// A decoder.
-    pub(super) fn new(coding: Coding) -> Result<Self, Fault> {
+    pub fn new(coding: Coding) -> Result<Self, Fault> {
         let feed = Feed::default();
         let coder = match coding {
             Coding::Gzip => Reader::Gzip(MultiGzDecoder::new(feed)),
@@ -311,13 +338,39 @@ fn broken(error: io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::map_body;
-    use crate::body::tests::{drained, pieces};
+    use crate::Body;
+    use crate::stage::map_body;
+    use http_body_util::BodyExt as _;
     use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::task::Poll;
+
+    /// A body that comes in these pieces, resting before each when `rests`.
+    fn pieces(pieces: Vec<Vec<u8>>, rests: bool) -> Body {
+        let mut left: VecDeque<Vec<u8>> = pieces.into();
+        let mut rested = false;
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            rested = rests && !rested;
+            if rested {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(left.pop_front().map(|piece| Ok(http_body::Frame::data(Bytes::from(piece)))))
+        });
+        Body::stream(http_body_util::StreamBody::new(frames))
+    }
+
+    async fn drained(mut body: Body) -> Result<Vec<Bytes>, Fault> {
+        let mut data = Vec::new();
+        while let Some(frame) = body.frame().await {
+            data.extend(frame?.into_data().ok());
+        }
+        Ok(data)
+    }
 
     fn run(stage: impl Stage, text: Vec<Vec<u8>>, rests: bool) -> Result<Vec<Vec<u8>>, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (data, _) = runtime.block_on(drained(map_body(pieces(text, rests), stage)))?;
+        let data = runtime.block_on(drained(map_body(pieces(text, rests), stage)))?;
         Ok(data.into_iter().map(Vec::from).collect())
     }
 
@@ -389,6 +442,26 @@ mod tests {
                 let fault = decoded(coding, vec![cut.clone()]).unwrap_err();
                 assert_eq!(fault.kind, Kind::Invalid, "{coding:?} {cut:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_client_says_which_coding_it_wants() {
+        for (accept, expected) in [
+            ("", None),
+            ("*", None),
+            ("br, gzip", Some("gzip")),
+            ("zstd, br", Some("br")),
+            ("GZIP", Some("gzip")),
+            ("gzip;q=0.5, br", Some("br")),
+            ("gzip; q=0, br; q=0.1", Some("br")),
+            ("gzip;q=0", None),
+            ("gzip;q=2, deflate;q=x", None),
+            ("x-gzip", Some("gzip")),
+        ] {
+            let mut headers = Headers::new();
+            headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
+            assert_eq!(accepted(&headers).map(Coding::name), expected, "{accept}");
         }
     }
 
