@@ -66,6 +66,7 @@ pub struct Fault {
 
 impl Fault {
     /// A fault of this kind; blame and retry follow from the kind until said otherwise.
+    #[cold]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let (blame, retry) = match kind {
             Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Refused => (Blame::Caller, Retry::No),
@@ -96,6 +97,7 @@ impl Fault {
     }
 
     /// Adds what it came from.
+    #[cold]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self

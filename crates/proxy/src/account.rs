@@ -8,6 +8,7 @@ use crate::exchange::{Exchange, LogChoice, RareNotes};
 use crate::table::LocalRoute;
 use base::{Moment, UnixTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri, Version};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,11 +44,11 @@ pub(crate) struct Account {
     route: Option<Arc<LocalRoute>>,
     backend: Option<(Arc<LocalEndpoint>, Duration)>,
     method: Method,
-    uri: Uri,
     version: Version,
     remote: SocketAddr,
     edge: Option<Arc<wire::Edge>>,
-    told_headers: ToldHeaders,
+    /// Only where there is a log.
+    for_log: Option<Box<ForLog>>,
     /// Keys of the query whose values no log may show, of all routes the request was on.
     masked_keys: Option<Arc<[String]>>,
     /// What of the request's body has passed; only for requests with one.
@@ -57,19 +58,19 @@ pub(crate) struct Account {
     told: bool,
 }
 
-/// What the client's headers say that the record repeats for the log, if there is one; filters may change the
-/// headers.
-#[derive(Default)]
-struct ToldHeaders {
+/// What of a request's head the record repeats for the log; filters may change it.
+struct ForLog {
+    uri: Uri,
     host: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     forwarded_for: Option<HeaderValue>,
 }
 
-impl ToldHeaders {
+impl ForLog {
     fn of(request: &Request) -> Self {
-        let mut told = Self::default();
+        let uri = request.uri().clone();
+        let mut told = Self { uri, host: None, user_agent: None, referer: None, forwarded_for: None };
         for (name, value) in request.headers() {
             let place = if *name == HOST {
                 &mut told.host
@@ -144,14 +145,10 @@ impl Account {
             route: None,
             backend: None,
             method: request.method().clone(),
-            uri: request.uri().clone(),
             version: request.version(),
             remote: peer.remote,
             edge: peer.edge.clone(),
-            told_headers: match gateway.plane().access {
-                Some(_) => ToldHeaders::of(request),
-                None => ToldHeaders::default(),
-            },
+            for_log: gateway.plane().access.as_ref().map(|_| Box::new(ForLog::of(request))),
             masked_keys: None,
             request_bytes: None,
             answered: None,
@@ -206,14 +203,16 @@ impl Account {
     fn tell(&mut self, end: &End, noted: &Noted) {
         self.told = true;
         let plane = &self.gateway.plane();
+        let for_log = self.for_log.as_deref();
         let record = Record {
             route: self.route.as_ref().map_or(Record::NO_ROUTE, |route| &*route.id),
             method: self.method.as_str(),
-            uri: self.uri.path_and_query().map_or(self.uri.path(), |target| target.as_str()),
-            host: text(self.told_headers.host.as_ref()).unwrap_or_default(),
+            uri: for_log
+                .map_or("", |log| log.uri.path_and_query().map_or(log.uri.path(), PathAndQuery::as_str)),
+            host: text(for_log.and_then(|log| log.host.as_ref())).unwrap_or_default(),
             version: self.version,
             remote: Some(self.remote.ip()),
-            forwarded_for: text(self.told_headers.forwarded_for.as_ref()),
+            forwarded_for: text(for_log.and_then(|log| log.forwarded_for.as_ref())),
             caller: self.edge.as_ref().map(|edge| edge.caller.as_str()),
             user: noted.user.as_deref(),
             status: end.status,
@@ -232,8 +231,8 @@ impl Account {
             }),
             cut_short: end.cut_short,
             trace: self.trace,
-            user_agent: text(self.told_headers.user_agent.as_ref()),
-            referer: text(self.told_headers.referer.as_ref()),
+            user_agent: text(for_log.and_then(|log| log.user_agent.as_ref())),
+            referer: text(for_log.and_then(|log| log.referer.as_ref())),
             flow_id: text(noted.flow_id.as_ref()),
             audit: text(noted.audit.as_ref()),
             span_name: noted.span_name.as_deref(),

@@ -80,6 +80,7 @@ impl Reason {
     }
 
     /// Adds a few words for people.
+    #[cold]
     pub fn because(mut self, details: impl Into<Cow<'static, str>>) -> Self {
         self.details = details.into();
         self
@@ -108,6 +109,7 @@ impl Reason {
     }
 
     /// Marks a response as ours.
+    #[cold]
     pub fn mark(&self, route: &str, response: &mut Response) {
         response.headers_mut().insert(PROXY_STATUS, self.proxy_status(route));
     }

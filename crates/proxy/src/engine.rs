@@ -260,6 +260,7 @@ impl Gateway {
     }
 
     /// An answer of ours, and why.
+    #[cold]
     pub(crate) fn refuse(&self, exchange: &mut Exchange, status: StatusCode, reason: Reason) -> Response {
         exchange.notes.reason = Some(reason);
         answer(status)
@@ -389,6 +390,7 @@ impl Handler for Gateway {
 
 impl Gateway {
     /// The answer 101, after which the connections of client and backend are one.
+    #[cold]
     fn tunnel(
         &self,
         mut exchange: Exchange,

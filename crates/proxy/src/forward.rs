@@ -16,6 +16,7 @@ use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
+use telemetry::TRACEPARENT;
 use tokio::time::Instant;
 use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme, Speak};
 
@@ -294,6 +295,7 @@ impl Gateway {
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
         let changes = changes(exchange, upgrade.as_ref());
+        let traceparent = exchange.trace.traceparent();
         let speak = match &upgrade {
             Some(_) => Speak::Http1,
             None => self.speaks(endpoint, exchange.notes.grpc),
@@ -321,6 +323,7 @@ impl Gateway {
                 headers: &exchange.headers,
                 ends_here: headers::ends_here,
                 changes: &changes,
+                made: Some((&TRACEPARENT, &traceparent)),
             };
             // What was dialled has taken its time, and the answer has its own.
             let soonest = if connection.is_used() { soonest } else { wait.soonest(Instant::now()) };
@@ -364,20 +367,24 @@ impl Gateway {
         now: Moment,
         deadline: Option<Instant>,
     ) -> Response {
-        let clock = self.plane().builder.clock.clone();
-        // A body that is there whole passes now.
-        let whole = response.body().as_full().is_some();
-        let mut response = response.map(|body| {
-            let body = body.with_tail(Box::new(move |ending, _| {
+        let body = response.body();
+        let mut response = if body.is_empty() || body.as_full().is_some() {
+            // All of it is there: whoever takes it, and when, is nothing to the backend.
+            in_flight.endpoint().keep(connection, now);
+            response
+        } else {
+            let clock = self.plane().builder.clock.clone();
+            let tail = Box::new(move |ending, _| {
                 if ending == Ending::Complete {
-                    in_flight.endpoint().keep(connection, if whole { now } else { clock.now() });
+                    in_flight.endpoint().keep(connection, clock.now());
                 }
-            }));
-            match deadline {
-                Some(deadline) => body.with_deadline(deadline.saturating_duration_since(Instant::now())),
-                None => body,
-            }
-        });
+            });
+            response.map(|body| body.with_tail(tail))
+        };
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            response = response.map(|body| body.with_deadline(left));
+        }
         headers::strip_hop_by_hop(response.headers_mut());
         response
     }
@@ -385,7 +392,7 @@ impl Gateway {
 
 /// What differs between the fields of a request as its filters left them and those that the backend gets.
 fn changes(exchange: &Exchange, upgrade: Option<&HeaderValue>) -> Vec<(HeaderName, Option<HeaderValue>)> {
-    let mut changes = Vec::with_capacity(4);
+    let mut changes = Vec::new();
     exchange.trace.changes(&exchange.headers, &mut changes);
     if headers::wants_trailers(&exchange.headers) {
         changes.push((TE, Some(HeaderValue::from_static("trailers"))));
@@ -398,6 +405,7 @@ fn changes(exchange: &Exchange, upgrade: Option<&HeaderValue>) -> Vec<(HeaderNam
 }
 
 /// A backend's answer 101 on its way to the client, if it changes to a protocol that it was asked for.
+#[cold]
 fn switched(
     exchange: &mut Exchange,
     mut response: Response,
@@ -418,6 +426,7 @@ fn switched(
     Ok(response)
 }
 
+#[cold]
 fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
     let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
@@ -426,6 +435,7 @@ fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
     Failure { status, cause, fault, unsent: true }
 }
 
+#[cold]
 fn send_failure(fault: Fault) -> Failure {
     let (status, cause) = match (fault.blame, fault.kind) {
         (Blame::Caller, kind) => body_failure(kind),

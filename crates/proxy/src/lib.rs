@@ -16,6 +16,7 @@ mod exchange;
 mod fetch;
 mod filter_log;
 pub mod filters;
+mod for_good;
 mod forward;
 mod gauges;
 mod grpc;

@@ -18,4 +18,4 @@ pub use access::AccessLog;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};
 pub use record::{Backend, Reason, Record};
 pub use tags::{TAG_BYTES_MAX, TAGS_MAX, Tags};
-pub use trace::TraceContext;
+pub use trace::{TRACEPARENT, TraceContext};

@@ -52,8 +52,9 @@ struct Inner {
     mirrors_dropped: Counter,
 }
 
-/// What one worker counts of all routes together.
+/// What one worker counts of all routes together, in pairs of cache lines that others do not write.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Worker {
     lookup: Histogram,
     proxy_total: Histogram,

@@ -8,7 +8,8 @@ use base::{Chance, SpanId, TraceId};
 use http::{HeaderName, HeaderValue};
 use wire::Headers;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Names a span and its trace (W3C Trace Context section 3.2).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of a `traceparent` of version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
@@ -88,12 +89,11 @@ impl TraceContext {
         Self { span: SpanId::draw(chance), parent: Some(self.span), ..*self }
     }
 
-    /// What becomes of headers when this span goes on with them: `traceparent` is set, and B3 in the form that
+    /// What becomes of headers when this span goes on with them, besides `traceparent`: B3 is set in the form that
     /// is there. A valid `tracestate` of the same trace stays; any other is removed, as W3C Trace Context
     /// section 3.3 asks.
     pub fn changes(&self, headers: &Headers, changes: &mut Vec<(HeaderName, Option<HeaderValue>)>) {
         let told = Told::by(headers);
-        changes.push((TRACEPARENT, Some(self.traceparent())));
         if told.state && !self.may_keep_state(headers) {
             changes.push((TRACESTATE, None));
         }
@@ -103,12 +103,12 @@ impl TraceContext {
     }
 
     /// The value of `traceparent` that names this span.
-    pub fn traceparent(&self) -> HeaderValue {
+    pub fn traceparent(&self) -> [u8; LENGTH] {
         let mut text = *b"00-................................-................-0.";
         text[3..35].copy_from_slice(&self.trace.to_hex());
         text[36..52].copy_from_slice(&self.span.to_hex());
         text[LENGTH - 1] = b'0' + u8::from(self.sampled);
-        HeaderValue::from_bytes(&text).expect("hex digits and dashes")
+        text
     }
 
     fn may_keep_state(&self, headers: &Headers) -> bool {
@@ -168,7 +168,9 @@ mod tests {
     fn check(headers: &[(&'static str, &str)], expected: &Expect) {
         let mut headers = map(headers);
         let mut changes = Vec::new();
-        TraceContext::from_headers(&headers, &Chance::seeded(1)).changes(&headers, &mut changes);
+        let context = TraceContext::from_headers(&headers, &Chance::seeded(1));
+        context.changes(&headers, &mut changes);
+        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&context.traceparent()).unwrap());
         for (name, value) in changes {
             match value {
                 Some(value) => headers.insert(name, value),

@@ -20,14 +20,23 @@ pub struct Outgoing<'a> {
     pub ends_here: fn(&HeaderName) -> bool,
     /// Fields that stand in the place of all of their name, or leave it empty.
     pub changes: &'a [(HeaderName, Option<HeaderValue>)],
+    /// A field that is made for this request, in the place of all of its name. Its value has letters that a value
+    /// may have.
+    pub made: Option<(&'a HeaderName, &'a [u8])>,
 }
 
 impl Outgoing<'_> {
     /// The fields as they go out.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
+        self.others().map(|(name, value)| (name, value.as_bytes())).chain(self.made)
+    }
+
+    /// All but the one that is made.
+    fn others(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let goes = |name: &HeaderName| {
             (self.ends_here)(name)
                 || (self.host.is_some() && *name == HOST)
+                || self.made.is_some_and(|(made, _)| made == name)
                 || self.changes.iter().any(|(changed, _)| changed == name)
         };
         let added = self.changes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
@@ -39,9 +48,14 @@ impl Outgoing<'_> {
     /// A request of its own, for an engine that wants one. hyper leaves out a body of unknown length for GET,
     /// and trusts a length that is written, so the fields are made to say what the body is.
     pub(crate) fn with(&self, body: Body) -> Request<Body> {
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.changes.len());
-        for (name, value) in self.fields() {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.changes.len() + 1);
+        for (name, value) in self.others() {
             headers.append(name, value.clone());
+        }
+        if let Some((name, value)) = self.made
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            headers.append(name, value);
         }
         headers.remove(TRANSFER_ENCODING);
         match body.exact_len() {
@@ -72,6 +86,7 @@ impl<'a> From<&'a RequestHead> for Outgoing<'a> {
             headers: &head.headers,
             ends_here: |_| false,
             changes: &[],
+            made: None,
         }
     }
 }
@@ -84,11 +99,14 @@ mod tests {
     #[test]
     fn what_ends_here_stays_and_changes_stand_in_the_place_of_what_was() {
         let mut headers = Headers::new();
-        for (name, value) in [("host", "a"), ("x", "1"), ("x", "2"), ("connection", "close"), ("y", "3")] {
+        for (name, value) in
+            [("host", "a"), ("x", "1"), ("x", "2"), ("connection", "close"), ("y", "3"), ("z", "4")]
+        {
             headers.append(name, value.parse().unwrap());
         }
         headers.insert(CONTENT_LENGTH, "99".parse().unwrap());
         let (host, y) = (HeaderValue::from_static("b"), HeaderName::from_static("y"));
+        let z = HeaderName::from_static("z");
         let outgoing = Outgoing {
             method: &Method::POST,
             target: &Uri::from_static("/p?q"),
@@ -96,6 +114,7 @@ mod tests {
             headers: &headers,
             ends_here: |name| *name == CONNECTION,
             changes: &[(y, None)],
+            made: Some((&z, b"5")),
         };
         let told = |body: Body| {
             let request = outgoing.with(body);
@@ -107,7 +126,7 @@ mod tests {
             fields.sort();
             format!("{} {} {}", request.method(), request.uri(), fields.join(" "))
         };
-        assert_eq!(told(Body::full("abc")), "POST /p?q content-length=3 host=b x=1 x=2");
-        assert_eq!(told(Body::empty()), "POST /p?q content-length=0 host=b x=1 x=2");
+        assert_eq!(told(Body::full("abc")), "POST /p?q content-length=3 host=b x=1 x=2 z=5");
+        assert_eq!(told(Body::empty()), "POST /p?q content-length=0 host=b x=1 x=2 z=5");
     }
 }

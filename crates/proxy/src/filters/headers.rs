@@ -5,6 +5,7 @@ use super::values::{Value, first, regexp, rewrite, value};
 use super::{Built, Example, Filter, FilterSpec, On, Step, plain};
 use crate::args::Args;
 use crate::exchange::Exchange;
+use crate::for_good;
 use crate::pattern::Rewrite;
 use crate::predicates::Regexp;
 use http::header::{HOST, HeaderName, HeaderValue};
@@ -252,7 +253,11 @@ fn put(args: &mut Args<'_>, on: On, how: How) -> Result<Built, String> {
         How::AppendAsIs => Value::Fixed(Value::read_fixed(args, "value")?),
         How::Set | How::Append => Value::read(args, "value")?,
     };
-    Ok(plain(Put { on, set: how == How::Set, name, value }))
+    let value = match value {
+        Value::Fixed(value) => Value::Fixed(for_good::value(&name, value)),
+        template @ Value::Template(_) => template,
+    };
+    Ok(plain(Put { on, set: how == How::Set, name: for_good::name(name), value }))
 }
 
 fn drop_all(args: &mut Args<'_>, on: On) -> Result<Built, String> {

@@ -1,9 +1,8 @@
 //! Path parameters: what the wildcards of a route's path stood for in one request. Without wildcards they
 //! take no memory; with them one allocation, and the names are shared with the route.
 
-use super::pattern::Name;
+use super::pattern::{Name, Names};
 use std::fmt;
-use std::sync::Arc;
 
 /// So many values need no second allocation.
 const INLINE: usize = 8;
@@ -11,7 +10,7 @@ const INLINE: usize = 8;
 /// Parameters by name.
 #[derive(Clone, Default)]
 pub struct Params {
-    names: Option<Arc<[Name]>>,
+    names: Names,
     /// All values, one behind the other.
     text: String,
     /// Where each value ends.
@@ -23,13 +22,9 @@ pub struct Params {
 
 impl Params {
     /// Parameters of these names, whose values are pushed in the same order.
-    pub(super) fn of(names: &Arc<[Name]>, bytes: usize) -> Writer {
+    pub(super) fn of(names: &Names, bytes: usize) -> Writer {
         Writer {
-            params: Params {
-                names: Some(names.clone()),
-                text: String::with_capacity(bytes),
-                ..Params::default()
-            },
+            params: Params { names: names.clone(), text: String::with_capacity(bytes), ..Params::default() },
             count: 0,
         }
     }
@@ -77,7 +72,7 @@ impl Params {
     }
 
     fn names(&self) -> &[Name] {
-        self.names.as_deref().unwrap_or_default()
+        &self.names
     }
 
     fn end(&self, at: usize) -> usize {
@@ -95,7 +90,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Params {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
         let (names, values): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
         let name = |(place, text): (usize, &str)| Name { text: text.into(), place };
-        let mut writer = Params::of(&names.into_iter().enumerate().map(name).collect(), 0);
+        let names = Names::Counted(names.into_iter().enumerate().map(name).collect());
+        let mut writer = Params::of(&names, 0);
         for value in values {
             writer.push(value);
         }

@@ -1,7 +1,9 @@
 //! The paths that routes are placed under: fixed segments, `:name` for one segment, `*name` for the rest.
 
 use super::clean;
-use std::sync::Arc;
+use crate::for_good::{self, Kept};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most segments of a route's path; the search through the path tree goes no deeper.
 pub(super) const SEGMENTS_MAX: usize = 256;
@@ -37,13 +39,57 @@ pub(super) enum End {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Captures {
     /// Shared by all requests of the route; by their places.
-    pub(super) names: Arc<[Name]>,
+    pub(super) names: Names,
     /// Whether the last name stands for all segments from its place on, with a slash before them.
     pub(super) rest: bool,
 }
 
+/// The names of parameters, which each request takes along.
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// Kept for good.
+    Kept(&'static [Name]),
+    Counted(Arc<[Name]>),
+}
+
+impl Names {
+    /// These names, kept for good as long as there is room for them.
+    fn kept(names: Vec<Name>) -> Self {
+        static KEPT: Mutex<Kept<[Name]>> = Mutex::new(Kept::new(for_good::BYTES));
+        let bytes = names.iter().map(|name| size_of::<Name>() + name.text.len()).sum();
+        let counted = || Names::Counted(names.clone().into());
+        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(names.clone().into(), bytes);
+        kept.map_or_else(counted, Names::Kept)
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names::Kept(&[])
+    }
+}
+
+impl Deref for Names {
+    type Target = [Name];
+
+    fn deref(&self) -> &[Name] {
+        match self {
+            Names::Kept(names) => names,
+            Names::Counted(names) => names,
+        }
+    }
+}
+
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Names {}
+
 /// The name of a parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) text: Box<str>,
     /// The segment it stands for.
@@ -123,7 +169,7 @@ fn captures(names: &[(usize, &str)], rest: Option<(usize, &str)>) -> Captures {
     }
     kept.extend(rest);
     let name = |(place, text): &(usize, &str)| Name { text: (*text).into(), place: *place };
-    Captures { names: kept.iter().map(name).collect(), rest: rest.is_some() }
+    Captures { names: Names::kept(kept.iter().map(name).collect()), rest: rest.is_some() }
 }
 
 #[cfg(test)]

@@ -175,6 +175,7 @@ impl Sender {
     }
 
     /// What to say of a failure; the connection is of no use any more.
+    #[cold]
     fn failed(&mut self, failure: Failure, upload: Upload) -> (Fault, Option<Body>) {
         let unsent = {
             let io = &mut *self.io.get();

@@ -36,7 +36,7 @@ pub(super) fn request(head: &Outgoing<'_>, length: Length, buffer: &mut Vec<u8>)
         if *name == CONTENT_LENGTH {
             told_length = true;
         } else if *name != TRANSFER_ENCODING {
-            field(name.as_str(), value.as_bytes(), buffer);
+            field(name.as_str(), value, buffer);
         }
     }
     match length {
@@ -83,6 +83,7 @@ pub(super) fn response(
 }
 
 /// An answer to what is no request, and the last one of its connection.
+#[cold]
 pub(super) fn refusal(status: StatusCode, why: &str, buffer: &mut Vec<u8>) {
     let text = status.canonical_reason().unwrap_or("Unknown");
     status_line(status, Version::HTTP_11, None, buffer);

@@ -126,6 +126,7 @@ impl Held {
         self.own
     }
 
+    #[cold]
     fn take_back(&mut self) {
         if self.is_alone()
             && let Some(io) = self.shared.take().and_then(Arc::into_inner)
@@ -233,6 +234,7 @@ impl Io {
     }
 
     /// Gives the connection away, what was read ahead of it first.
+    #[cold]
     pub(super) fn give_away(&mut self) -> Upgraded {
         self.reading = Reading::Lost;
         let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));

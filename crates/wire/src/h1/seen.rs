@@ -143,7 +143,7 @@ impl Lines {
     /// The field of this line, if it was read before.
     pub(super) fn find(&mut self, line: &Line<'_>) -> Option<&Known> {
         let known = self.places[line.place()].known.as_deref_mut()?;
-        if known.length != line.letters.len() || !line.words().zip(known.words).all(|(a, b)| a == b) {
+        if !known.is(line) {
             return None;
         }
         if known.times < OFTEN {
@@ -184,6 +184,13 @@ impl Lines {
 }
 
 impl Known {
+    fn is(&self, line: &Line<'_>) -> bool {
+        let (eights, _) = line.letters.as_chunks();
+        self.length == line.letters.len()
+            && self.words.get(eights.len()) == Some(&line.last)
+            && eights.iter().zip(&self.words).all(|(eight, word)| u64::from_le_bytes(*eight) == *word)
+    }
+
     /// Keeps name and value for good, if so many bytes are left.
     #[cold]
     fn keep(&mut self, left: &mut usize) {

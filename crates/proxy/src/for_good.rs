@@ -1,0 +1,81 @@
+//! What routes write into messages and how they name parts of them, kept for as long as the process lives. Otherwise
+//! it would have one count of its holders, over which all cores fight with every request.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of each kind, at most. Reloads that bring others again and again use them up, and what comes then is counted.
+pub(crate) const BYTES: usize = 1 << 20;
+
+/// Fields whose values stay no longer than their routes.
+const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
+
+/// What is kept of one kind; the same is kept once.
+pub(crate) struct Kept<T: ?Sized + 'static> {
+    known: BTreeSet<&'static T>,
+    left: usize,
+}
+
+impl<T: ?Sized + Ord> Kept<T> {
+    /// Room for so many bytes.
+    pub(crate) const fn new(bytes: usize) -> Self {
+        Self { known: BTreeSet::new(), left: bytes }
+    }
+
+    /// What equals `wanted`, which takes so many bytes; `None` when there is no room for it.
+    pub(crate) fn keep(&mut self, wanted: Box<T>, bytes: usize) -> Option<&'static T> {
+        if let Some(known) = self.known.get(&*wanted) {
+            return Some(known);
+        }
+        self.left = self.left.checked_sub(bytes)?;
+        let kept: &'static T = Box::leak(wanted);
+        self.known.insert(kept);
+        Some(kept)
+    }
+}
+
+/// The value that a route writes into this field.
+pub(crate) fn value(of: &HeaderName, value: HeaderValue) -> HeaderValue {
+    static KEPT: Mutex<Kept<[u8]>> = Mutex::new(Kept::new(BYTES));
+    if SECRET.contains(of) {
+        return value;
+    }
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(value.as_bytes().into(), value.len());
+    kept.and_then(|kept| HeaderValue::from_maybe_shared(Bytes::from_static(kept)).ok()).unwrap_or(value)
+}
+
+/// The name of a field that a route writes.
+pub(crate) fn name(name: HeaderName) -> HeaderName {
+    static KEPT: Mutex<Kept<str>> = Mutex::new(Kept::new(BYTES));
+    let kept =
+        KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(name.as_str().into(), name.as_str().len());
+    kept.map_or(name, HeaderName::from_static)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_kept_once_and_within_the_bound() {
+        let mut kept: Kept<str> = Kept::new(10);
+        let first = kept.keep("abcdef".into(), 6).unwrap();
+        assert!(std::ptr::eq(first, kept.keep("abcdef".into(), 6).unwrap()));
+        assert_eq!(kept.keep("abcde".into(), 5), None);
+        assert_eq!(kept.keep("abcd".into(), 4), Some("abcd"));
+        assert_eq!((kept.keep("a".into(), 1), kept.keep("abcdef".into(), 6)), (None, Some("abcdef")));
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_written() {
+        for text in ["x-route", "host", "x-a"] {
+            assert_eq!(name(HeaderName::from_static(text)), text);
+            let written = HeaderValue::from_bytes(b"caf\xe9").unwrap();
+            assert_eq!(value(&name(HeaderName::from_static(text)), written.clone()), written);
+        }
+        let secret = HeaderValue::from_static("Bearer x");
+        assert_eq!(value(&AUTHORIZATION, secret.clone()), secret);
+    }
+}
