@@ -1,6 +1,7 @@
 //! The checks that span several keys, and the step from draft to values: every name is known, nothing goes in
 //! a circle, no port is taken twice. All of them run, whatever the others found.
 
+use crate::consumers::Consumer;
 use crate::draft::{GatewaySection, Given, ManifestDraft, Placed, ServiceDraft};
 use crate::names::url_variable;
 use crate::texts::TextMap;
@@ -11,11 +12,16 @@ use std::net::IpAddr;
 
 /// Checks a draft and makes the values of it. They are of use only if no error was found.
 pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Vec<Diagnostic>) -> Manifest {
+    let mut draft = draft;
+    if !draft.consumers.is_empty() {
+        draft.streams.get_or_insert_with(Default::default);
+    }
     let mut checks = Checks { source, diagnostics };
     checks.tls(&draft.gateway);
     checks.ports(&draft);
     checks.names(&draft.services);
     checks.circles(&draft.services);
+    checks.consumers(&draft);
     for service in &draft.services {
         checks.run_or_at(service);
         checks.replicas(service);
@@ -29,6 +35,7 @@ pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Ve
         routes: draft.routes,
         gateway: draft.gateway.value,
         streams: draft.streams.map(|(streams, _)| streams),
+        consumers: draft.consumers.into_iter().map(|consumer| consumer.value).collect(),
         log: draft.log,
         limits: draft.limits,
         texts,
@@ -238,6 +245,37 @@ impl Checks<'_> {
                     }
                     _ => {}
                 }
+            }
+        }
+    }
+
+    /// What consumers name, and what of them does not go together.
+    fn consumers(&mut self, draft: &ManifestDraft) {
+        let known: Vec<&str> = draft.services.iter().map(|service| service.name.as_str()).collect();
+        for consumer in &draft.consumers {
+            let Consumer { name, category, member, size, .. } = &consumer.value;
+            if category.is_empty() && consumer.given("category").is_none() {
+                let message = format!("consumer `{name}` has no `category`");
+                let hint = "write which messages it takes, such as `category: order`";
+                self.error("no_category", message, &consumer.value.span, hint);
+            }
+            if let (Some(member), Some(given)) = (member, consumer.given("member"))
+                && member >= size
+            {
+                let message = format!("`member` of consumer `{name}` is {member}, of a group of {size}");
+                self.error("bad_member", message, &given.value, "members count from 0 to `size` - 1");
+            }
+            if let (Some(handler), Some(given)) = (&consumer.value.handler, consumer.given("handler"))
+                && !known.contains(&handler.service.as_str())
+            {
+                let service = &handler.service;
+                let message =
+                    format!("`handler` of consumer `{name}` names `{service}`, which is no service");
+                let hint = match base::did_you_mean(service, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("add it to `services`: `{{{service}: {{at: http://HOST:PORT}}}}`"),
+                };
+                self.error("unknown_service", message, &given.value, hint);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is different between two manifests, by what has to be done about it. Places in the file are no
 //! difference: a new comment changes nothing.
 
+use crate::consumers::Consumer;
 use crate::values::{Command, Gateway, Manifest, RoutesEntry, Service, Source};
 
 /// What has to be done to get from one manifest to another. Names of services, in the order of the new file
@@ -33,6 +34,8 @@ pub struct Changes {
     pub rebind: bool,
     /// `strict` or `ignore_trailing_slash` of the gateway: the route table is built anew.
     pub lookup: bool,
+    /// `consumers`: they change while they work.
+    pub consumers: bool,
     /// `log`.
     pub log: bool,
     /// `limits`.
@@ -53,6 +56,7 @@ pub fn diff(old: &Manifest, new: &Manifest) -> Changes {
         rebind: listeners(&old.gateway) != listeners(&new.gateway) || old.streams != new.streams,
         lookup: (old.gateway.strict, old.gateway.ignore_trailing_slash)
             != (new.gateway.strict, new.gateway.ignore_trailing_slash),
+        consumers: !same_consumers(&old.consumers, &new.consumers),
         log: old.log != new.log,
         limits: old.limits != new.limits,
         ..Changes::default()
@@ -111,6 +115,12 @@ fn process(command: &Command) -> impl PartialEq {
 fn listeners(gateway: &Gateway) -> impl PartialEq {
     let Gateway { address, support, api, workers, tls_cert, tls_key, .. } = gateway;
     (address, support, api, workers, tls_cert, tls_key)
+}
+
+fn same_consumers(old: &[Consumer], new: &[Consumer]) -> bool {
+    let same =
+        |(old, new): (&Consumer, &Consumer)| Consumer { span: new.span.clone(), ..old.clone() } == *new;
+    old.len() == new.len() && old.iter().zip(new).all(same)
 }
 
 fn same_routes(old: &[RoutesEntry], new: &[RoutesEntry]) -> bool {

@@ -1,6 +1,7 @@
 //! What was read, with its places, before the checks across keys: the halfway house between the tree and the
 //! values that others see.
 
+use crate::consumers::ConsumerDraft;
 use crate::texts::TextMap;
 use crate::values::{Check, Command, DependsOn, Gateway, Health, Limits, Log, RoutesEntry, Streams};
 use base::Span;
@@ -31,6 +32,7 @@ pub(crate) struct ManifestDraft {
     pub(crate) gateway: GatewaySection,
     /// With the keys that were given.
     pub(crate) streams: Option<(Streams, Vec<Given>)>,
+    pub(crate) consumers: Vec<ConsumerDraft>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
 }

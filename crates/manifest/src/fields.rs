@@ -1,6 +1,7 @@
 //! The keys of the manifest, section by section: the one table that the reader, the check for unknown keys,
 //! the JSON Schema and the reference page follow. A new key is a line here and a field in `values.rs`.
 
+use crate::consumers::CONSUMER;
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
@@ -56,6 +57,7 @@ pub(crate) fn sections() -> Vec<SectionAbout> {
         GATEWAY.about(),
         STREAMS.about(),
         KEEP.about(),
+        CONSUMER.about(),
         LOG.about(),
         LIMITS.about(),
     ]
@@ -106,6 +108,13 @@ pub(crate) static MANIFEST: Section<ManifestDraft> = Section {
                 let given = r.section(&STREAMS, node, &mut streams);
                 m.streams = Some((streams, given));
             }),
+        key("consumers", Kind::Consumers)
+            .example("{billing: {category: order}}")
+            .doc(
+                "Who handles the messages of streams, by name. A manifest with consumers has streams, as with \
+                 `streams: {}`.",
+            )
+            .put(Reader::consumers),
         key("log", Kind::Section("log")).example("{format: json}").doc("What is logged, and how.").put(
             |r, node, m| {
                 r.section(&LOG, node, &mut m.log);
@@ -545,28 +554,28 @@ pub(crate) static FOREIGN: &[(&str, &str, &str)] = &[
     ("log", "level", "there is no level to set"),
 ];
 
-const fn key(name: &'static str, kind: Kind) -> About {
+pub(crate) const fn key(name: &'static str, kind: Kind) -> About {
     About { name, kind, default: "", default_note: "", example: "", doc: "" }
 }
 
 impl About {
-    const fn default(self, default: &'static str) -> Self {
+    pub(crate) const fn default(self, default: &'static str) -> Self {
         Self { default, ..self }
     }
 
-    const fn default_note(self, default_note: &'static str) -> Self {
+    pub(crate) const fn default_note(self, default_note: &'static str) -> Self {
         Self { default_note, ..self }
     }
 
-    const fn example(self, example: &'static str) -> Self {
+    pub(crate) const fn example(self, example: &'static str) -> Self {
         Self { example, ..self }
     }
 
-    const fn doc(self, doc: &'static str) -> Self {
+    pub(crate) const fn doc(self, doc: &'static str) -> Self {
         Self { doc, ..self }
     }
 
-    const fn put<T>(self, put: fn(&mut Reader, &Node, &mut T)) -> Field<T> {
+    pub(crate) const fn put<T>(self, put: fn(&mut Reader, &Node, &mut T)) -> Field<T> {
         Field { about: self, put }
     }
 }

@@ -89,6 +89,11 @@ fn the_tables_tell_the_truth() {
         ("gateway", &schema["definitions"]["gateway"], "gateway: {OTHERS KEY: VALUE}"),
         ("streams", &schema["definitions"]["streams"], "streams: {KEY: VALUE}"),
         ("keep", &schema["definitions"]["keep"], "streams: {keep: {audit: {KEY: VALUE}}}"),
+        (
+            "consumer",
+            &schema["definitions"]["consumer"],
+            "services: {shop: {run: a}}\nconsumers: {billing: {OTHERS KEY: VALUE}}",
+        ),
         ("log", &schema["definitions"]["log"], "log: {KEY: VALUE}"),
         ("limits", &schema["definitions"]["limits"], "limits: {KEY: VALUE}"),
     ];
@@ -96,8 +101,10 @@ fn the_tables_tell_the_truth() {
         for (key, about) in schema["properties"].as_object().expect("a section has keys") {
             keys += 1;
             let others = match (section, key.as_str()) {
-                ("service", "run" | "at") => "",
+                ("service", "run" | "at") | ("consumer", "category") => "",
                 ("service", _) => "run: a,",
+                ("consumer", "member") => "category: order, size: 4,",
+                ("consumer", _) => "category: order,",
                 ("gateway", "tls_cert") => "tls_key: b,",
                 ("gateway", "tls_key") => "tls_cert: b,",
                 _ => "",
@@ -139,7 +146,7 @@ fn the_tables_tell_the_truth() {
             }
         }
     }
-    assert_eq!(keys, 61, "every key was looked at");
+    assert_eq!(keys, 76, "every key was looked at");
 }
 
 fn read(text: &str) -> Manifest {

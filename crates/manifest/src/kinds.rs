@@ -58,6 +58,16 @@ pub(crate) enum Kind {
     Routes,
     /// A map of names to services.
     Services,
+    /// A map of names to consumers.
+    Consumers,
+    /// A category of messages.
+    Category,
+    /// A service and a path of it.
+    Handler,
+    /// Texts.
+    Texts,
+    /// Where a consumer begins.
+    Start,
     /// The section of this name.
     Section(&'static str),
 }
@@ -70,6 +80,9 @@ pub(crate) const START_WHEN: &[&str] = &["started", "healthy"];
 pub(crate) const NAME_PATTERN: &str = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";
 /// What a variable may be called, as a regular expression.
 pub(crate) const VARIABLE_PATTERN: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+/// What a consumer may be called, as a regular expression.
+pub(crate) const CONSUMER_PATTERN: &str = "^[A-Za-z0-9_.-]{1,100}$";
+const HANDLER_PATTERN: &str = "^[a-z][a-z0-9-]*(/[!-~]*)?$";
 const DURATION_PATTERN: &str = "^(0|([0-9]*\\.?[0-9]+(ns|us|\u{b5}s|ms|s|m|h))+)$";
 const SIZE_PATTERN: &str = "^[0-9]*\\.?[0-9]+ *([kKmMgG]([iI]?[bB])?|[bB])?$";
 const ADDRESS_PATTERN: &str = "^([0-9.]+|localhost|\\[[0-9a-fA-F:.]+\\]):[0-9]+$";
@@ -110,6 +123,11 @@ impl Kind {
             Kind::Restart => format!("{}, or a map", words_of(RESTARTS)),
             Kind::Routes => "eskip, a file name, or a list of them".to_owned(),
             Kind::Services => "a map of services by their names".to_owned(),
+            Kind::Consumers => "a map of consumers by their names".to_owned(),
+            Kind::Category => "a category: what a stream's name has before its first `-`".to_owned(),
+            Kind::Handler => "a service and a path, such as `shop/orders`".to_owned(),
+            Kind::Texts => "a list of texts".to_owned(),
+            Kind::Start => "`beginning`, `end`, a global position or a time".to_owned(),
             Kind::Section(_) => "a map of settings".to_owned(),
         }
     }
@@ -144,6 +162,11 @@ impl Kind {
             Kind::Restart => format!("{}, [map](#restart)", words_of(RESTARTS)),
             Kind::Routes => "eskip, file name, list".to_owned(),
             Kind::Services => "map of [services](#service)".to_owned(),
+            Kind::Consumers => "map of [consumers](#consumer)".to_owned(),
+            Kind::Category => "category".to_owned(),
+            Kind::Handler => "`service/path`".to_owned(),
+            Kind::Texts => "list of texts".to_owned(),
+            Kind::Start => "`beginning`, `end`, global position, time".to_owned(),
             Kind::Section(name) => format!("[map](#{name})"),
         }
     }
@@ -152,7 +175,13 @@ impl Kind {
     pub(crate) fn may_be_empty(self) -> bool {
         matches!(
             self,
-            Kind::Section(_) | Kind::Services | Kind::Routes | Kind::Env | Kind::Names | Kind::DependsOn
+            Kind::Section(_)
+                | Kind::Services
+                | Kind::Consumers
+                | Kind::Routes
+                | Kind::Env
+                | Kind::Names
+                | Kind::DependsOn
         )
     }
 
@@ -220,6 +249,19 @@ impl Kind {
                 "propertyNames": { "pattern": NAME_PATTERN },
                 "additionalProperties": { "$ref": "#/definitions/service" }
             })),
+            Kind::Consumers => or_null(json!({
+                "type": "object",
+                "propertyNames": { "pattern": CONSUMER_PATTERN },
+                "additionalProperties": { "$ref": "#/definitions/consumer" }
+            })),
+            Kind::Category => json!({ "type": "string", "pattern": "^[^-]+$" }),
+            Kind::Handler => json!({ "type": "string", "pattern": HANDLER_PATTERN }),
+            Kind::Texts => json!({ "type": "array", "items": text() }),
+            Kind::Start => json!({ "anyOf": [
+                { "enum": ["beginning", "end"] },
+                { "type": "integer", "minimum": 0 },
+                { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T" }
+            ] }),
             Kind::Section(name) => or_null(json!({ "$ref": format!("#/definitions/{name}") })),
         }
     }

@@ -5,6 +5,7 @@
 //! into a `draft`, `checks` looks across keys and makes the values. Every mistake is said, not the first.
 
 mod checks;
+mod consumers;
 mod diff;
 mod draft;
 mod env_file;
@@ -22,6 +23,7 @@ mod texts;
 mod values;
 mod yaml;
 
+pub use consumers::{Consumer, ConsumerHandler, ConsumerStart};
 pub use diff::{Changes, diff};
 pub use env_file::env_file;
 pub use names::url_variable;

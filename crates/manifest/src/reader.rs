@@ -5,7 +5,8 @@
 mod service;
 mod wording;
 
-use wording::{found, shown};
+pub(crate) use wording::found;
+use wording::shown;
 
 use crate::draft::{Given, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::fields::{self, About, Section};
@@ -29,9 +30,9 @@ pub(crate) struct Reader {
     /// Places of values that must never be shown.
     pub(crate) secrets: Vec<Span>,
     /// The key whose value is read.
-    about: About,
+    pub(crate) about: About,
     /// Where that key stands, to follow its name: empty, or such as " of service `web`".
-    owner: String,
+    pub(crate) owner: String,
 }
 
 impl Reader {
@@ -75,7 +76,13 @@ impl Reader {
         }
     }
 
-    fn fields<T>(&mut self, section: &Section<T>, owner: String, node: &Node, into: &mut T) -> Vec<Given> {
+    pub(crate) fn fields<T>(
+        &mut self,
+        section: &Section<T>,
+        owner: String,
+        node: &Node,
+        into: &mut T,
+    ) -> Vec<Given> {
         let Value::Map(entries) = &node.value else { return Vec::new() };
         let outside = (self.about, std::mem::replace(&mut self.owner, owner));
         let mut given = Vec::new();

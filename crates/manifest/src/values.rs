@@ -1,5 +1,6 @@
 //! The manifest as values, every default filled in. Field tables, parsing and the schema stand beside.
 
+use crate::consumers::Consumer;
 use crate::texts::TextMap;
 use base::Span;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct Manifest {
     pub gateway: Gateway,
     /// Streams of messages; `None`: there are none.
     pub streams: Option<Streams>,
+    /// Who handles messages, in the order of the file.
+    pub consumers: Vec<Consumer>,
     /// What is logged, and how.
     pub log: Log,
     /// Bounds on what comes from outside.

@@ -39,7 +39,7 @@ use base::{Chance, Clock, Fault, Kind, Moment, Scope};
 use records::Kept;
 use seat::{Ask, Seat};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{State, Store};
@@ -90,6 +90,7 @@ struct Shared {
     deliver: Arc<dyn Deliver>,
     node: String,
     is_alone: bool,
+    is_started: AtomicBool,
     /// Wakes the node's task.
     changed: Notify,
     /// Changes when a message may have become free to be taken.
@@ -180,6 +181,7 @@ impl Consumers {
         let seconds = setup.clock.unix().seconds();
         Self(Arc::new(Shared {
             is_alone: setup.node.is_none(),
+            is_started: AtomicBool::new(false),
             node: setup.node.unwrap_or_else(|| "alone".to_owned()),
             store: setup.store,
             state: setup.state,
@@ -199,9 +201,11 @@ impl Consumers {
         }))
     }
 
-    /// Puts them to work, on the runtime that this is called in, until the scope stops.
+    /// Puts them to work, on the runtime that this is called in, until the scope stops. Once is enough.
     pub fn start(&self) {
-        node::start(&self.0);
+        if !self.0.is_started.swap(true, Ordering::SeqCst) {
+            node::start(&self.0);
+        }
     }
 
     /// Declares a consumer, or changes one. Where it was there already, it goes on from where it is. Answers whether
@@ -297,8 +301,8 @@ impl Consumers {
         Ok(count)
     }
 
-    /// Takes messages of a consumer that has no handler, at most [`TAKE_MAX`] and of each stream one; where there is
-    /// none, waits for one. Who takes a message acknowledges it at this node within the consumer's timeout, or it is
+    /// Takes messages of a consumer that has no handler, at most [`TAKE_MAX`], of one share and of each
+    /// stream one; where there is none, waits for one. Who takes a message acknowledges it at this node within the consumer's timeout, or it is
     /// given to somebody again.
     pub async fn take(&self, name: &str, limit: usize, wait: Duration) -> Result<Vec<Taken>, Fault> {
         let shared = &self.0;
@@ -316,14 +320,18 @@ impl Consumers {
         loop {
             changes.mark_unchanged();
             let mut taken = Vec::new();
-            for (_, seat) in shared.seats_of(name) {
-                if taken.len() == limit {
-                    break;
-                }
+            let mut seats = shared.seats_of(name);
+            // From another share each time, so that none is left out; and from one only, so that who goes away in the
+            // middle has not been given anything.
+            let first = shared.chance.below(seats.len());
+            seats.rotate_left(first);
+            for (_, seat) in seats {
                 let (reply, answer) = oneshot::channel();
-                let ask = Ask::Take { limit: limit - taken.len(), reply };
-                if seat.asks.send(ask).await.is_ok() {
-                    taken.extend(answer.await.unwrap_or_default());
+                if seat.asks.send(Ask::Take { limit, reply }).await.is_ok() {
+                    taken = answer.await.unwrap_or_default();
+                }
+                if !taken.is_empty() {
+                    break;
                 }
             }
             let now = shared.clock.now();

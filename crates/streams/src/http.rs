@@ -1,6 +1,6 @@
 //! Streams over HTTP and JSON: append, read, wait and follow, lists, bulk in and out. One table says what there is
-//! (`table`); the router, the checks of parameters and the `OpenAPI` description follow from it. Consumers, Message
-//! DB's protocol and how bytes become requests are left to others.
+//! (`table`); the router, the checks of parameters and the `OpenAPI` description follow from it. What consumers do is in
+//! [`crate::consumers`]; Message DB's protocol and how bytes become requests are left to others.
 
 mod answer;
 mod append;
@@ -8,6 +8,7 @@ mod browser;
 mod bulk;
 mod call;
 mod coding;
+mod consumers;
 mod following;
 mod forget;
 pub(crate) mod json;
@@ -20,6 +21,7 @@ mod table;
 pub use answer::Problem;
 pub use openapi::{openapi, reference};
 
+use crate::consumers::Consumers;
 use crate::schedule::Schedule;
 use base::{Clock, Kind};
 use call::Call;
@@ -28,7 +30,7 @@ use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Encrypted, State, Store};
-use table::{OPERATIONS, Operation};
+use table::{Operation, operations};
 use tokio::sync::Semaphore;
 use wire::{Drain, Request, RequestHead, Response};
 
@@ -81,6 +83,7 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     parts: Parts,
     schedule: Schedule,
+    consumers: Option<Consumers>,
     large: Semaphore,
     followers: Arc<Semaphore>,
 }
@@ -101,7 +104,17 @@ impl std::ops::Deref for Api {
 impl Api {
     /// An API over these.
     pub fn new(parts: Parts) -> Self {
+        Self::of(parts, None)
+    }
+
+    /// The same, with consumers.
+    pub fn with_consumers(parts: Parts, consumers: Consumers) -> Self {
+        Self::of(parts, Some(consumers))
+    }
+
+    fn of(parts: Parts, consumers: Option<Consumers>) -> Self {
         Self(Arc::new(Shared {
+            consumers,
             schedule: Schedule::new(parts.store.clone(), parts.state.clone(), parts.clock.clone()),
             parts,
             large: Semaphore::new(bounds::LARGE_BODIES_MAX),
@@ -117,7 +130,7 @@ impl Api {
     /// Whether a path is one of this API's.
     pub fn has(path: &str) -> bool {
         let Some(path) = path.strip_prefix(PREFIX) else { return false };
-        OPERATIONS.iter().any(|operation| call::is_at(operation.path, path))
+        operations().any(|operation| call::is_at(operation.path, path))
     }
 
     /// Answers a call for a path that [`Api::has`]. Who may call is decided here unless the caller has
@@ -144,7 +157,7 @@ impl Api {
     /// What is asked for.
     fn operation(head: &RequestHead) -> Result<&'static Operation, Response> {
         let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        let there: Vec<_> = OPERATIONS.iter().filter(|operation| call::is_at(operation.path, path)).collect();
+        let there: Vec<_> = operations().filter(|operation| call::is_at(operation.path, path)).collect();
         let wanted = if head.method == Method::HEAD { &Method::GET } else { &head.method };
         if let Some(operation) = there.iter().find(|operation| operation.method == *wanted) {
             return Ok(operation);

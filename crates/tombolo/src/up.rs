@@ -3,6 +3,7 @@
 //! what people see, `api` is what other commands ask.
 
 mod api;
+mod consumers;
 mod doors;
 mod house;
 mod overview;

@@ -94,7 +94,7 @@ impl Reader {
 }
 
 /// What was found, in words.
-pub(super) fn found(node: &Node) -> String {
+pub(crate) fn found(node: &Node) -> String {
     match &node.value {
         Value::Refused => "something else".to_owned(),
         Value::List(_) => "a list".to_owned(),

@@ -52,6 +52,7 @@ fn services_come_go_and_change_hands() {
                 routes: false,
                 rebind: false,
                 lookup: false,
+                consumers: false,
                 log: false,
                 limits: false,
             }

@@ -1,6 +1,7 @@
 //! The manifest as its users meet it: a text goes in, values or diagnostics come out.
 
 mod changes;
+mod consumers;
 mod env_file;
 mod mistakes;
 mod names_and_ports;

@@ -3,7 +3,7 @@
 
 use super::body::{self, WantedAppend};
 use super::definition::{Handler, Refused, bounds};
-use base::Fault;
+use base::{Fault, Retry};
 use std::pin::Pin;
 use std::time::Duration;
 use store::Message;
@@ -13,7 +13,8 @@ pub trait Deliver: Send + Sync + 'static {
     /// Whether this node can reach the handler, so that it should take a part of the consumer's work.
     fn serves(&self, handler: &Handler) -> bool;
 
-    /// Posts a message, and answers what the handler did. Who calls it looks after the time.
+    /// Posts a message, and answers what the handler did. A fault whose `retry` is `Safe` says that the handler was not
+    /// reached, so that the message has not failed. Who calls it looks after the time.
     fn push(&self, push: Push) -> Pin<Box<dyn Future<Output = Result<Pushed, Fault>> + Send + '_>>;
 }
 
@@ -77,6 +78,8 @@ pub(super) enum Verdict {
     Failed(String),
     /// The handler asks for it later.
     Later(Duration),
+    /// The handler was not reached: not the message's fault.
+    Unreached(String),
     /// The handler will never take it.
     Refused(String),
 }
@@ -85,6 +88,7 @@ pub(super) enum Verdict {
 pub(super) fn verdict(pushed: Result<Pushed, Fault>, refused: Refused) -> Verdict {
     let pushed = match pushed {
         Ok(pushed) => pushed,
+        Err(fault) if fault.retry == Retry::Safe => return Verdict::Unreached(fault.to_string()),
         Err(fault) => return Verdict::Failed(fault.to_string()),
     };
     let told = || {
@@ -122,6 +126,7 @@ mod tests {
             Verdict::Done(appends) => format!("done, {} appends", appends.len()),
             Verdict::Failed(reason) => format!("failed: {reason}"),
             Verdict::Later(wait) => format!("later: {wait:?}"),
+            Verdict::Unreached(reason) => format!("unreached: {reason}"),
             Verdict::Refused(reason) => format!("refused: {reason}"),
         };
         expected.assert_eq(&told);
@@ -160,9 +165,11 @@ mod tests {
                 Verdict::Failed(_)
             ));
         }
+        let broke_off = || Fault::new(Kind::Unavailable, "it broke off");
+        assert!(matches!(verdict(Err(broke_off()), DeadLetter), Verdict::Failed(_)));
         assert!(matches!(
-            verdict(Err(Fault::new(Kind::Unavailable, "no route")), DeadLetter),
-            Verdict::Failed(_)
+            verdict(Err(broke_off().retry(base::Retry::Safe)), DeadLetter),
+            Verdict::Unreached(_)
         ));
     }
 

@@ -14,6 +14,9 @@ use store::{AppendError, Message, State, Store};
 /// The pause after the store could not do its part.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// The usual pause before a handler that was not reached is tried again.
+const UNREACHED_PAUSE: Duration = Duration::from_secs(2);
+
 /// What a delivery needs.
 #[derive(Clone)]
 pub(super) struct Handling {
@@ -72,6 +75,7 @@ impl Handling {
                 End::Done
             }
             (Verdict::Later(wait), _) => End::Later(wait),
+            (Verdict::Unreached(why), _) => self.unreached(&why),
             // Tried one by one from now on; each is judged then.
             _ => {
                 self.counts.failed("a batch failed, its messages are tried one by one");
@@ -92,6 +96,7 @@ impl Handling {
                 }
             },
             Verdict::Later(wait) => return End::Later(wait),
+            Verdict::Unreached(why) => return self.unreached(&why),
             Verdict::Failed(why) => why,
             Verdict::Refused(why) => return self.bury(item, &why).await,
         };
@@ -139,6 +144,12 @@ impl Handling {
             Err(AppendError::Refused(fault)) => Err(NotAppended::Wrong(fault.to_string())),
             Err(AppendError::Failed(fault)) => Err(NotAppended::Failed(fault)),
         }
+    }
+
+    fn unreached(&self, why: &str) -> End {
+        self.counts.trouble(why);
+        // Not all of them at the same time.
+        End::Later(UNREACHED_PAUSE.mul_f64(0.5 + self.chance.unit()))
     }
 
     async fn done(&self, item: &Item) -> End {

@@ -313,6 +313,7 @@ impl<'a> Session<'a> {
                 let is_wanted = |kind: &String| definition.types.len() < 2 || definition.types.contains(kind);
                 let messages = page.messages.into_iter().filter(|message| is_wanted(&message.kind));
                 self.window.feed(messages, page.next.max(before));
+                self.share.shared.tell_takers();
                 // Messages that are not for us move the position, too.
                 if self.window.progress() != self.written {
                     self.unwritten.get_or_insert(self.share.shared.clock.now());
@@ -353,6 +354,7 @@ impl<'a> Session<'a> {
                     if !self.window.feed_again(message, letter.before + 1) {
                         break;
                     }
+                    shared.tell_takers();
                 }
                 Ok(None) => dead::forget_again(&shared.state, name, letter.global_position).await?,
                 Err(fault) => {

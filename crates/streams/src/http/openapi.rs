@@ -1,7 +1,7 @@
 //! The API described, made of the table of operations and the schemas here: in `OpenAPI` 3.1 for machines, as a page
 //! for people.
 
-use super::table::{OPERATIONS, Operation};
+use super::table::{Operation, operations};
 use super::{PREFIX, bounds};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// The description, as `GET /api/v1/openapi.json` gives it.
 pub fn openapi() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations() {
         let path = paths.entry(format!("{PREFIX}{}", operation.path)).or_insert_with(|| json!({}));
         path[operation.method.as_str().to_ascii_lowercase()] = described(operation);
     }
@@ -21,7 +21,7 @@ pub fn openapi() -> Value {
             "description": "Streams of messages: append-only logs under a name, read from a position.",
         },
         "paths": paths,
-        "components": { "schemas": schemas() },
+        "components": { "schemas": all_schemas() },
     })
 }
 
@@ -58,19 +58,27 @@ fn content(schema: &str) -> Value {
     json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
 }
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({ "type": "object", "required": required, "properties": properties })
 }
 
-fn list_of(name: &str, item: Value) -> Value {
+pub(super) fn list_of(name: &str, item: Value) -> Value {
     object(
         &[name, "more"],
         json!({ name: { "type": "array", "items": item }, "more": { "type": "boolean" } }),
     )
 }
 
-fn refer(schema: &str) -> Value {
+pub(super) fn refer(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+fn all_schemas() -> Value {
+    let mut all = schemas();
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), super::consumers::schemas()) {
+        all.extend(more);
+    }
+    all
 }
 
 fn schemas() -> Value {
@@ -157,13 +165,13 @@ pub fn reference() -> String {
          elsewhere may not. Names in paths are percent-encoded. What is wrong is told with a status, and in JSON with \
          `error`, `code` and often `hint`.\n\n| call | what it does |\n|---|---|\n",
     );
-    for operation in OPERATIONS {
+    for operation in operations() {
         let anchor = operation.id.to_ascii_lowercase();
         let first =
             operation.docs.split_once(". ").map_or(operation.docs.trim_end_matches('.'), |(first, _)| first);
         let _ = writeln!(page, "| [`{} {}`](#{anchor}) | {first}. |", operation.method, operation.path);
     }
-    for operation in OPERATIONS {
+    for operation in operations() {
         let (status, gives) = operation.gives;
         let _ = write!(
             page,
@@ -193,6 +201,9 @@ pub fn reference() -> String {
         ("entries of a list", bounds::LIST_MAX.to_string()),
         ("wait of a long poll", format!("{} s", bounds::WAIT_MAX.as_secs())),
         ("followers and long polls at a time", bounds::FOLLOWERS_MAX.to_string()),
+        ("consumers", crate::consumers::bounds::CONSUMERS_MAX.to_string()),
+        ("messages of one take", crate::consumers::TAKE_MAX.to_string()),
+        ("acknowledgements of one call", crate::consumers::ACKS_MAX.to_string()),
         ("`Idempotency-Key`", format!("{} bytes", bounds::KEY_BYTES_MAX)),
     ] {
         let _ = writeln!(page, "| {what} | {most} |");

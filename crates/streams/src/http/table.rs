@@ -42,11 +42,11 @@ pub(crate) struct Parameter {
     pub(crate) docs: &'static str,
 }
 
-const fn parameter(name: &'static str, kind: &'static str, docs: &'static str) -> Parameter {
+pub(crate) const fn parameter(name: &'static str, kind: &'static str, docs: &'static str) -> Parameter {
     Parameter { name, kind: (kind, ""), docs }
 }
 
-const LIMIT: Parameter = parameter("limit", "integer", "At most so many.");
+pub(crate) const LIMIT: Parameter = parameter("limit", "integer", "At most so many.");
 const AFTER: Parameter =
     parameter("after", "string", "Only what comes behind this name, in the order of its bytes.");
 
@@ -91,7 +91,11 @@ const CONSUMER: &[Parameter] = &[
 ];
 
 /// All of them.
-pub(crate) static OPERATIONS: &[Operation] = &[
+pub(crate) fn operations() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(super::consumers::OPERATIONS)
+}
+
+static OPERATIONS: &[Operation] = &[
     Operation {
         method: Method::POST,
         path: "/streams/{stream}/messages",

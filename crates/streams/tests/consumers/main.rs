@@ -1,9 +1,10 @@
-//! Consumers over the stores that are used: far behind in the embedded one with memory bounded, and shared by nodes
-//! over PostgreSQL of which one dies.
+//! Consumers over the stores that are used: far behind in the embedded one with memory bounded, shared by nodes over
+//! PostgreSQL of which one dies, and asked over HTTP.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod behind;
+mod http;
 mod shared;
 
 use base::{Chance, Clock, Fault, Scope};

@@ -78,7 +78,7 @@ impl Messages {
 
 /// Whose streams are meant.
 #[derive(Args)]
-struct Where {
+pub(super) struct Where {
     /// The manifest that `tombolo up` runs, or its folder
     #[arg(long, short = 'C', default_value = ".", value_name = "DIR")]
     dir: PathBuf,
@@ -89,7 +89,7 @@ struct Where {
 }
 
 impl Where {
-    fn client(&self) -> Result<Client, Fault> {
+    pub(super) fn client(&self) -> Result<Client, Fault> {
         match &self.url {
             Some(url) => Client::at(url),
             None => Client::find(&self.dir),
@@ -98,12 +98,15 @@ impl Where {
 }
 
 /// A name in a path.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     utf8_percent_encode(name, ESCAPED).to_string()
 }
 
 /// A path with those parameters that are given.
-fn target<'a>(path: &str, parameters: impl IntoIterator<Item = &'a (&'a str, Option<String>)>) -> String {
+pub(super) fn target<'a>(
+    path: &str,
+    parameters: impl IntoIterator<Item = &'a (&'a str, Option<String>)>,
+) -> String {
     let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     let pairs: Vec<String> = given.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }

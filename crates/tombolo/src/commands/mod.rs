@@ -4,6 +4,7 @@ mod asking;
 mod check;
 mod client;
 mod completions;
+mod consumers;
 mod gateway;
 mod guard;
 mod init;
@@ -40,6 +41,9 @@ enum Command {
     /// Write, read and follow streams of messages
     #[command(subcommand)]
     Messages(messages::Messages),
+    /// Look at consumers of messages, pause them, set them back, and deal with their dead letters
+    #[command(subcommand)]
+    Consumers(consumers::Consumers),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -70,6 +74,7 @@ impl Cli {
             Command::Gateway(command) => command.run(),
             Command::Routes(command) => command.run(),
             Command::Messages(command) => command.run(),
+            Command::Consumers(command) => command.run(),
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),

@@ -2,6 +2,7 @@
 //! closes it in the reverse order. Boot is a reload from nothing.
 
 use super::api::Api;
+use super::consumers;
 use super::doors::Doors;
 use super::plan::{Plan, has_errors, read_manifest};
 use super::run_file::{Held, RunFile, runs_already};
@@ -327,6 +328,10 @@ impl House {
             () = tokio::time::sleep(grace) => {}
             () = hurry.notified() => {}
         }
+        // Before those who handle what it delivers.
+        if let Some(streams) = &self.streams {
+            streams.stop_consumers().await;
+        }
         // Each service has its own grace; this bound is only for what nobody thought of.
         let ended = self.supervisor.shutdown(Duration::from_secs(3600)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), self.doors.close()).await;
@@ -435,6 +440,9 @@ impl House {
             .collect();
         let applied = self.supervisor.apply(wanted).await?;
         self.screen.applied(&applied);
+        if let Some(streams) = &self.streams {
+            streams.consume(&self.plan, &self.doors).await?;
+        }
         self.tell_about();
         Ok(())
     }
@@ -462,7 +470,7 @@ impl House {
             "messagedb": self.addresses.messagedb.map(messagedb_url),
             "streams": self.streams.is_some(),
             "routes": { "serving": table.routes.len(), "left_out": table.invalid.len() },
-            "calls": self.doors.list().map(|(caller, callee, address)| serde_json::json!({
+            "calls": self.doors.list().filter(|(caller, ..)| !consumers::is_one(caller)).map(|(caller, callee, address)| serde_json::json!({
                 "caller": caller, "callee": callee, "url": format!("http://{address}"),
             })).collect::<Vec<_>>(),
             "outside": self.plan.outside(),

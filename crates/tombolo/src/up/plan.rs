@@ -1,6 +1,7 @@
 //! From the manifest to what has to be there: the gateway's routes, the routes of internal calls, who may call
 //! whom. Reads files but starts nothing, so that `check` and `up` say the same.
 
+use super::consumers;
 use base::{Diagnostic, Fault, Kind, Severity, Source, Span};
 use eskip::{Arg, Backend, Call, Route};
 use manifest::{Manifest, RoutesEntry, ServiceSource};
@@ -170,7 +171,15 @@ impl Plan {
             let calls = if runs { service.calls.clone() } else { Vec::new() };
             calls.into_iter().map(move |callee| Edge { caller: caller.clone(), callee })
         };
-        self.manifest.services.iter().flat_map(calls).collect()
+        let calls = self.manifest.services.iter().flat_map(calls);
+        let handlers = self.manifest.consumers.iter().filter_map(|consumer| {
+            let callee = consumer.handler.as_ref()?.service.clone();
+            Some(Edge { caller: consumers::caller(&consumer.name), callee })
+        });
+        // Consumers that are declared over the API may name any service.
+        let any = self.manifest.services.iter().filter(|_| self.manifest.streams.is_some());
+        let any = any.map(|service| Edge { caller: consumers::ANY.to_owned(), callee: service.name.clone() });
+        calls.chain(handlers).chain(any).collect()
     }
 
     /// The table of internal calls, and what is wrong with the `filters` of services.

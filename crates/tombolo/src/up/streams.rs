@@ -1,6 +1,8 @@
 //! The streams of messages of a running `tombolo up`: the store in its data directory or in PostgreSQL, Message DB's
 //! interface to it, and the API's.
 
+use super::consumers::{self, Pushing};
+use super::doors::Doors;
 use super::plan::Plan;
 use super::screen::Screen;
 use crate::term::{GREEN, err, paint};
@@ -10,11 +12,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
+use streams::consumers::{Consumers, Setup};
 use streams::retention::Keep;
 use streams::{http, messagedb, retention};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Longest wait for deliveries under way when everything stops.
+const DELIVERIES_END: Duration = Duration::from_secs(15);
 
 /// What is open of them.
 pub(crate) struct Streams {
@@ -24,6 +30,12 @@ pub(crate) struct Streams {
     pub(crate) embedded: Option<Embedded>,
     /// Where clients of Message DB are served.
     pub(crate) messagedb: Option<SocketAddr>,
+    /// Who is brought messages.
+    consumers: Consumers,
+    /// The way to them.
+    pushing: Arc<Pushing>,
+    /// Their work, which ends before that of the servers.
+    deliveries: Scope,
     /// The servers.
     scope: Scope,
 }
@@ -67,28 +79,59 @@ impl Streams {
         let Some(wished) = &plan.manifest.streams else { return Ok(None) };
         let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
         let store = Store::of(encrypted.clone());
-        let scope = Scope::new(world.clock.clone(), |end| {
-            crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
-        });
+        let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
         keep(wished, &store, &state, world, &scope);
-        let api = http::Api::new(http::Parts {
+        let pushing = Arc::<Pushing>::default();
+        let consumers = Consumers::new(Setup {
+            store: store.clone(),
+            state: state.clone(),
+            clock: world.clock.clone(),
+            chance: world.chance.clone(),
+            scope: deliveries.clone(),
+            deliver: pushing.clone(),
+            // A data directory has one process.
+            node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
+        });
+        let parts = http::Parts {
             store,
             state,
             encrypted,
             clock: world.clock.clone(),
             drain: world.drain.clone(),
             keep_alive: KEEP_ALIVE,
-        });
+        };
+        let api = http::Api::with_consumers(parts, consumers.clone());
         let schedule = api.schedule().clone();
         scope.spawn("schedule", OnError::Restart, move || schedule.clone().run());
-        Ok(Some(Self { api, embedded, messagedb, scope }))
+        Ok(Some(Self { api, embedded, messagedb, consumers, pushing, deliveries, scope }))
+    }
+
+    /// Has messages brought to the consumers that a manifest declares, and to all others, through these doors.
+    pub(crate) async fn consume(&self, plan: &Plan, doors: &Doors) -> Result<(), Fault> {
+        let declared = consumers::declared(&plan.manifest)?;
+        self.pushing.through(doors);
+        self.consumers.declare(declared).await?;
+        // The second time it is at work already.
+        self.consumers.start();
+        Ok(())
+    }
+
+    /// Lets deliveries under way end, and begins none.
+    pub(crate) async fn stop_consumers(&self) {
+        self.deliveries.stop(DELIVERIES_END).await;
     }
 
     /// Tells clients to go, and waits until they have gone.
     pub(crate) async fn close(self, grace: Duration) {
         self.scope.stop(grace).await;
     }
+}
+
+fn new_scope(world: &World) -> Scope {
+    Scope::new(world.clock.clone(), |end| {
+        crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
+    })
 }
 
 /// Has messages removed that nobody wants to keep, if the manifest says so.
