@@ -102,6 +102,8 @@ fn port() -> u16 {
 #[ignore = "run by ./check: builds the shop, takes the default ports and needs curl"]
 fn the_shops_walk_through_can_be_followed_to_the_letter() {
     let root = root();
+    let kept = root.join("examples/shop/.tombolo");
+    let was_kept = kept.exists();
     let mut shop = Running::start(&root, &["up", "examples/shop"]);
     shop.wait_for("Ctrl-C stops everything");
     let page = std::fs::read_to_string(root.join("examples/shop/README.md")).unwrap();
@@ -138,10 +140,16 @@ fn the_shops_walk_through_can_be_followed_to_the_letter() {
     let front = sh(&root, "curl -s localhost:9090/").1;
     assert!(front.contains("The island shop") && front.contains("Sea chart"), "{front}");
     let said = shop.stop();
+    let left: Vec<_> = std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    if !was_kept {
+        std::fs::remove_dir_all(kept).unwrap();
+    }
     assert!(wrong.is_empty(), "{}\n\n{said}", wrong.join("\n\n"));
-    assert!(ran >= 12, "only {ran} commands were found");
-    assert!(said.contains("all stopped") && !said.contains("killed"), "{said}");
-    assert!(!root.join("examples/shop/.tombolo").exists(), "something is left behind");
+    assert!(ran >= 18, "only {ran} commands were found");
+    assert!(said.contains("all stopped"), "{said}");
+    let killed: Vec<_> = said.lines().filter(|line| line.contains("killed")).collect();
+    assert!(killed.len() == 1 && killed[0].starts_with("orders "), "the page kills orders, once: {killed:?}");
+    assert_eq!(left, ["store"], "what happened is kept, and nothing else is left behind");
 }
 
 const PYTHON: &str = r#"

@@ -1,6 +1,7 @@
 //! The front page as HTML, from values: no calls here, and nothing that a browser would have to run.
 
 use crate::Name;
+use crate::order::Status;
 use serde::Deserialize;
 use std::fmt::Write;
 
@@ -59,11 +60,13 @@ pub struct Item {
     pub quantity: u32,
 }
 
-/// A finished order.
+/// An order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Order {
     /// Its name.
     pub id: String,
+    /// How far it is.
+    pub status: Status,
     /// What was bought.
     pub items: Vec<Item>,
     /// What it cost.
@@ -222,7 +225,13 @@ fn orders_section(orders: Option<&[Order]>) -> String {
         let items: Vec<_> =
             order.items.iter().map(|item| format!("{} × {}", item.quantity, escape(&item.name))).collect();
         let (id, total, items) = (escape(&order.id), money(order.total_cents), items.join(", "));
-        let _ = writeln!(list, "<li><strong>{id}</strong> {items} <small>{total}</small></li>");
+        let status = match order.status {
+            Status::Paid => "",
+            Status::Placed | Status::Charging => ", not paid yet",
+            Status::Refused => ", card refused",
+            Status::Cancelled => ", cancelled",
+        };
+        let _ = writeln!(list, "<li><strong>{id}</strong> {items} <small>{total}{status}</small></li>");
     }
     list += "</ul>\n";
     section("Orders", &list)
@@ -300,33 +309,38 @@ mod tests {
             user: Some(name("ada")),
             products: Some(vec![rope()]),
             cart: Some(Some(Cart { items: vec![item()], total_cents: 10 })),
-            orders: Some(Some(vec![Order { id: evil.clone(), items: vec![item()], total_cents: 10 }])),
+            orders: Some(Some(vec![Order {
+                id: evil.clone(),
+                status: Status::Refused,
+                items: vec![item()],
+                total_cents: 10,
+            }])),
             notice: Some(Notice::Ordered),
         };
         check(
             &page,
             &expect![[r#"
-            <p class="notice good" role="status">Thank you for your order.</p>
-            <section>
-            <h2>Products</h2>
-            <ul class="products">
-            <li><h3>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</h3><p>0.05 € <small>500 left</small></p><p class="rating">4.5 of 5 stars</p><form method="post" action="/cart/add"><input type="hidden" name="sku" value="rope"><input type="number" name="quantity" value="1" min="1" max="99" aria-label="quantity"><button>Put in cart</button></form></li>
-            </ul>
-            </section>
-            <section>
-            <h2>Cart</h2>
-            <table>
-            <tr><td>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</td><td>2 × 0.05 €</td><td><form method="post" action="/cart/remove"><input type="hidden" name="sku" value="rope"><button class="quiet">Take out</button></form></td></tr>
-            </table>
-            <form method="post" action="/order"><button>Order for 0.10 €</button></form>
-            </section>
-            <section>
-            <h2>Orders</h2>
-            <ul class="orders">
-            <li><strong>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</strong> 2 × &lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt; <small>0.10 €</small></li>
-            </ul>
-            </section>
-        "#]],
+                <p class="notice good" role="status">Thank you for your order.</p>
+                <section>
+                <h2>Products</h2>
+                <ul class="products">
+                <li><h3>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</h3><p>0.05 € <small>500 left</small></p><p class="rating">4.5 of 5 stars</p><form method="post" action="/cart/add"><input type="hidden" name="sku" value="rope"><input type="number" name="quantity" value="1" min="1" max="99" aria-label="quantity"><button>Put in cart</button></form></li>
+                </ul>
+                </section>
+                <section>
+                <h2>Cart</h2>
+                <table>
+                <tr><td>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</td><td>2 × 0.05 €</td><td><form method="post" action="/cart/remove"><input type="hidden" name="sku" value="rope"><button class="quiet">Take out</button></form></td></tr>
+                </table>
+                <form method="post" action="/order"><button>Order for 0.10 €</button></form>
+                </section>
+                <section>
+                <h2>Orders</h2>
+                <ul class="orders">
+                <li><strong>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;</strong> 2 × &lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt; <small>0.10 €, card refused</small></li>
+                </ul>
+                </section>
+            "#]],
         );
     }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tombolo_client::{Decision, Trouble};
 
 /// How long requests under way may take once the service is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -80,7 +81,18 @@ async fn log(State(served_by): State<HeaderValue>, request: Request, next: Next)
     response
 }
 
+/// Says what is wrong with streams, and does what is usual about it: waits for what passes.
+pub fn trouble(trouble: &Trouble<'_>) -> Decision {
+    let decision = trouble.usual();
+    // Another writer was faster: that is no trouble.
+    if decision != Decision::Again(Duration::ZERO) {
+        let of = trouble.message.map(|message| format!(" of {}/{}", message.stream_name, message.position));
+        say(format_args!("trouble with messages{}: {}", of.unwrap_or_default(), trouble.error));
+    }
+    decision
+}
+
 /// A line for whoever reads our output. If nobody does any more, that is no reason to fail.
-fn say(line: std::fmt::Arguments<'_>) {
+pub fn say(line: std::fmt::Arguments<'_>) {
     _ = writeln!(std::io::stdout().lock(), "{line}");
 }

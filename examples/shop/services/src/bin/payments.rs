@@ -1,5 +1,6 @@
 //! The payments: charges an amount once for each `Idempotency-Key`. Like many a payment provider it fails
-//! at times: `FAIL_RATE=0.3` makes three of ten new charges answer 503, in an order decided by `SEED`.
+//! at times: `FAIL_RATE=0.3` makes three of ten new charges answer 503, in an order decided by `SEED`. Orders that are
+//! to be paid later it reads from their streams, and answers there.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -9,8 +10,12 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shop::Problem;
+use shop::order::{self, ChargeBegun, Order, Paid, Pay, Placed, Refused, Status};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use tombolo_client::{
+    Append, Client, Consumer, EntityStore, Error, Fault, Handlers, Kind, Message, Received,
+};
 
 /// The card's limit; a charge beyond it is refused for good.
 const CARD_LIMIT_CENTS: u32 = 500_000;
@@ -53,10 +58,70 @@ async fn main() -> Result<(), shop::Error> {
     if !(0.0..=1.0).contains(&fail_rate) {
         return Err(format!("`FAIL_RATE` is `{fail_rate}`, not 0 to 1").into());
     }
+    let client = Client::from_env()?;
     let ledger = Arc::new(Mutex::new(Ledger::new(fail_rate, seed)));
-    let app =
-        Router::new().route("/charge", post(charge)).route("/statistics", get(statistics)).with_state(ledger);
-    shop::serve("payments", app).await
+    let app = Router::new()
+        .route("/charge", post(charge))
+        .route("/statistics", get(statistics))
+        .with_state(ledger.clone());
+    let handlers = handlers(Desk::new(client.clone(), ledger));
+    let consumer =
+        Consumer::new(client, order::ORDER, handlers).identifier("payments").on_error(shop::trouble);
+    tokio::select! {
+        served = shop::serve("payments", app) => served,
+        ended = consumer.run(std::future::pending()) => Ok(ended?),
+    }
+}
+
+/// Where orders are paid that were placed before they were paid.
+#[derive(Clone)]
+struct Desk {
+    orders: EntityStore<Order>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Desk {
+    fn new(client: Client, ledger: Arc<Mutex<Ledger>>) -> Self {
+        Self { orders: EntityStore::new(client, order::ORDER, order::projection()), ledger }
+    }
+}
+
+fn handlers(desk: Desk) -> Handlers<Desk> {
+    Handlers::new(desk).on(placed)
+}
+
+/// Says first that it charges, so that nobody cancels the order meanwhile. A second time it goes on where it was: the
+/// order's stream is the key of its charge.
+async fn placed(desk: Desk, placed: Received<Placed>) -> Result<Option<Append>, Error> {
+    if placed.pay != Pay::Later {
+        return Ok(None);
+    }
+    let begin = |order: &Order| match order.status {
+        Status::Placed => vec![ChargeBegun {}.following(&placed)],
+        _ => vec![],
+    };
+    desk.orders.update(placed.entity_id(), begin).await?;
+    if desk.orders.fetch(placed.entity_id()).await?.status != Status::Charging {
+        return Ok(None);
+    }
+    let charge = Charge { amount_cents: placed.total_cents };
+    let charged = {
+        let mut ledger = desk.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.charge(placed.stream_name(), charge)
+    };
+    let answer = match charged {
+        Ok(Done::Now(Outcome::Charged { id }) | Done::Before(Outcome::Charged { id })) => {
+            Paid { charge: id }.following(&placed)
+        }
+        Ok(Done::Now(Outcome::Refused) | Done::Before(Outcome::Refused)) => {
+            Refused { reason: "the card was refused".to_owned() }.following(&placed)
+        }
+        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            return Err(Fault::new(Kind::Unavailable, problem.error).into());
+        }
+        Err(problem) => Refused { reason: problem.error }.following(&placed),
+    };
+    Ok(Some(Append::to(placed.stream_name(), answer)))
 }
 
 async fn charge(
@@ -152,8 +217,60 @@ impl Dice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shop::order::Cancelled;
+    use tombolo_client::testing::Substitute;
+    use tombolo_client::{NewMessage, Read};
 
     const ROPE: Charge = Charge { amount_cents: 1495 };
+
+    fn order(total_cents: u32, pay: Pay) -> Placed {
+        let user = "ada".to_owned().try_into().unwrap();
+        Placed { user, cart: "cart-1".into(), items: vec![], total_cents, pay }
+    }
+
+    /// What the stream of an order says after payments has handled it, and with which error.
+    async fn after(fail_rate: f64, placed: Placed, then: Option<NewMessage>) -> (Vec<String>, Option<Error>) {
+        let substitute = Substitute::new();
+        let client = substitute.client();
+        let ledger = Arc::new(Mutex::new(Ledger::new(fail_rate, 0)));
+        let handlers = handlers(Desk::new(client.clone(), ledger));
+        let given = substitute.given("order-7", NewMessage::from(placed).correlate("order-7")).await.unwrap();
+        if let Some(message) = then {
+            substitute.given("order-7", message).await.unwrap();
+        }
+        let error = match handlers.handle(&given).await {
+            Ok(appends) => {
+                for append in appends.into_iter().flatten() {
+                    client.append(vec![append]).await.unwrap();
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
+        for message in client.read(Read::stream("order-7").from(1)).take(9).await.unwrap() {
+            let metadata = message.metadata().unwrap();
+            let follows = metadata.follows(&given.metadata().unwrap()) && metadata.is_correlated("order");
+            assert!(follows || message.is::<Cancelled>(), "{message:?}");
+        }
+        let messages = client.read(Read::stream("order-7")).take(9).await.unwrap();
+        (messages.into_iter().map(|message| message.kind).collect(), error)
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_paid_later_is_charged_and_told_what_became_of_it() {
+        let (said, _) = after(0.0, order(1495, Pay::Later), None).await;
+        assert_eq!(said, ["Placed", "ChargeBegun", "Paid"]);
+        let (said, _) = after(0.0, order(890_000, Pay::Later), None).await;
+        assert_eq!(said, ["Placed", "ChargeBegun", "Refused"]);
+        let (said, _) = after(0.0, order(1495, Pay::Now), None).await;
+        assert_eq!(said, ["Placed"], "it was paid before");
+        let cancelled = Cancelled { reason: "late".into() };
+        let (said, _) = after(0.0, order(1495, Pay::Later), Some(cancelled.into())).await;
+        assert_eq!(said, ["Placed", "Cancelled"], "nothing is charged for it");
+        let (said, error) = after(1.0, order(1495, Pay::Later), None).await;
+        assert_eq!(said, ["Placed", "ChargeBegun"]);
+        assert!(error.unwrap().is_passing(), "the bank will answer again");
+    }
 
     #[test]
     fn a_key_is_charged_once_and_only_for_its_amount() {

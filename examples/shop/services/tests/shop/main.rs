@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod streams;
+
+use self::streams::Streams;
 use serde_json::{Value, json};
 use shop::{Name, Peer};
 use std::io::{BufRead, BufReader, Read};
@@ -59,22 +62,22 @@ struct Shop {
     payments: Service,
     orders: Service,
     web: Service,
+    /// Last, so that it ends last.
+    streams: Streams,
 }
 
 impl Shop {
     fn start(fail_rate: &str) -> Self {
+        let streams = Streams::start();
         let catalog = catalog("1");
         let cart = Service::start(env!("CARGO_BIN_EXE_shop-cart"), &[("CATALOG_URL", &catalog.url)]);
-        let payments = payments(fail_rate, "1");
-        let orders = Service::start(
-            env!("CARGO_BIN_EXE_shop-orders"),
-            &[("CART_URL", &cart.url), ("PAYMENTS_URL", &payments.url)],
-        );
+        let payments = payments(&streams, fail_rate, "1");
+        let orders = orders(&streams, &cart, &payments);
         let web = Service::start(
             env!("CARGO_BIN_EXE_shop-web"),
             &[("CATALOG_URL", &catalog.url), ("CART_URL", &cart.url), ("ORDERS_URL", &orders.url)],
         );
-        Self { catalog, cart, payments, orders, web }
+        Self { catalog, cart, payments, orders, web, streams }
     }
 }
 
@@ -82,8 +85,24 @@ fn catalog(version: &str) -> Service {
     Service::start(env!("CARGO_BIN_EXE_shop-catalog"), &[("VERSION", version)])
 }
 
-fn payments(fail_rate: &str, seed: &str) -> Service {
-    Service::start(env!("CARGO_BIN_EXE_shop-payments"), &[("FAIL_RATE", fail_rate), ("SEED", seed)])
+fn payments(streams: &Streams, fail_rate: &str, seed: &str) -> Service {
+    Service::start(
+        env!("CARGO_BIN_EXE_shop-payments"),
+        &[("TOMBOLO_API_URL", &streams.url), ("FAIL_RATE", fail_rate), ("SEED", seed)],
+    )
+}
+
+/// Orders that are cancelled unless they are paid within a second.
+fn orders(streams: &Streams, cart: &Service, payments: &Service) -> Service {
+    Service::start(
+        env!("CARGO_BIN_EXE_shop-orders"),
+        &[
+            ("TOMBOLO_API_URL", &streams.url),
+            ("CART_URL", &cart.url),
+            ("PAYMENTS_URL", &payments.url),
+            ("PAYMENT_TIMEOUT_S", "1"),
+        ],
+    )
 }
 
 fn ada() -> Name {
@@ -141,6 +160,65 @@ async fn a_cart_becomes_an_order_that_is_paid_for_once() {
     assert_eq!(statistics, json!({ "charged": 1, "refused": 1, "failed": 0, "replayed": 0 }));
 }
 
+/// Asks for an order until it is so.
+async fn until(orders: &Peer, id: &str, status: &str) -> Value {
+    for _ in 0..2_000 {
+        let (_, order) = ask(orders.get(&format!("/orders/{id}"))).await;
+        if order["status"] == status {
+            return order;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("`{id}` is never {status}");
+}
+
+#[tokio::test]
+async fn what_happens_to_an_order_stands_in_its_stream_and_outlives_the_service() {
+    let mut shop = Shop::start("0.3");
+    let cart = shop.cart.peer();
+    let order = async |orders: &Peer, sku: &str| {
+        let put = format!("/cart/items/{sku}");
+        assert_eq!(ask(cart.put(&put).json(&json!({ "quantity": 1 }))).await.0, 200);
+        let (status, order) = ask(orders.post("/orders?pay=later")).await;
+        assert_eq!((status, &order["status"]), (202, &json!("placed")));
+        order["id"].as_str().unwrap().to_owned()
+    };
+    let orders = shop.orders.peer();
+    let rope = order(&orders, "rope").await;
+    let paid = until(&orders, &rope, "paid").await;
+    assert_eq!(paid["charge"], "charge-1");
+    // The card is refused, and nobody pays otherwise.
+    let sloop = order(&orders, "sloop").await;
+    let cancelled = until(&orders, &sloop, "cancelled").await;
+    assert_eq!(cancelled["reason"], "not paid within 1 s");
+
+    let client = tombolo_client::Client::connect(&shop.streams.url).unwrap();
+    let said = async |stream: &str| {
+        let messages = client.read(tombolo_client::Read::stream(stream)).take(9).await.unwrap();
+        messages.into_iter().map(|message| message.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&rope).await, ["Placed", "ChargeBegun", "Paid"]);
+    assert_eq!(said(&sloop).await, ["Placed", "ChargeBegun", "Refused", "Cancelled"]);
+
+    // Another instance knows nothing but what it reads.
+    let (_, before) = ask(orders.get("/orders")).await;
+    assert_eq!(before.as_array().unwrap().len(), 2);
+    shop.orders = self::orders(&shop.streams, &shop.cart, &shop.payments);
+    let orders = shop.orders.peer();
+    assert_eq!(ask(orders.get("/orders")).await, (200, before));
+    // Without payments nobody takes the money.
+    drop(std::mem::replace(&mut shop.payments, catalog("1")));
+    let unpaid = order(&orders, "chart").await;
+    until(&orders, &unpaid, "cancelled").await;
+    assert_eq!(said(&unpaid).await, ["Placed", "Cancelled"]);
+    // Payments comes back, and charges nothing for what was cancelled.
+    shop.payments = payments(&shop.streams, "0", "1");
+    let next = order(&orders, "rope").await;
+    until(&orders, &next, "paid").await;
+    assert_eq!(said(&unpaid).await, ["Placed", "Cancelled"]);
+    assert_eq!(said(&rope).await, ["Placed", "ChargeBegun", "Paid"]);
+}
+
 #[tokio::test]
 async fn a_payment_that_fails_leaves_the_cart_as_it_was() {
     let shop = Shop::start("1");
@@ -155,8 +233,9 @@ async fn a_payment_that_fails_leaves_the_cart_as_it_was() {
 
 #[tokio::test]
 async fn payments_fail_in_the_order_of_their_seed_and_repeat_what_they_did() {
+    let streams = Streams::start();
     let answers = async |seed| {
-        let service = payments("0.3", seed);
+        let service = payments(&streams, "0.3", seed);
         let (peer, mut answers) = (service.peer(), Vec::new());
         for n in 0..40 {
             let key = "idempotency-key".parse().unwrap();
@@ -176,7 +255,7 @@ async fn payments_fail_in_the_order_of_their_seed_and_repeat_what_they_did() {
         }
     }
     assert_eq!(
-        payments("0", "1")
+        payments(&streams, "0", "1")
             .peer()
             .post("/charge")
             .json(&json!({ "amount_cents": 1 }))
@@ -254,6 +333,8 @@ fn a_service_that_is_set_up_wrongly_says_what_is_missing() {
     };
     assert!(said(env!("CARGO_BIN_EXE_shop-cart"), &[("PORT", "0")]).contains("`CATALOG_URL` is not set"));
     assert!(said(env!("CARGO_BIN_EXE_shop-catalog"), &[]).contains("`PORT` is not set"));
+    let peers = [("CART_URL", "http://127.0.0.1:1"), ("PAYMENTS_URL", "http://127.0.0.1:1")];
+    assert!(said(env!("CARGO_BIN_EXE_shop-orders"), &peers).contains("`TOMBOLO_API_URL` is not set"));
     assert!(said(env!("CARGO_BIN_EXE_shop-catalog"), &[("VERSION", "3")]).contains("there are 1 and 2"));
     assert!(
         said(env!("CARGO_BIN_EXE_shop-payments"), &[("FAIL_RATE", "much")]).contains("`FAIL_RATE` is `much`")
