@@ -46,3 +46,8 @@ pub mod bounds {
     /// Bytes of an idempotency key.
     pub const KEY_BYTES_MAX: usize = 255;
 }
+
+/// The examples of the guide run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/rust-client.md")]
+struct Guide;
