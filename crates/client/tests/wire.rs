@@ -282,7 +282,11 @@ async fn a_push_is_handled_and_its_answer_says_what_is_to_be_appended() {
     let closed = r#"{"error":"the bank is closed"}"#.to_owned();
     assert_eq!(said(true, &message(1, "Placed")).await, (503, closed, Some(1)));
     assert_eq!(said(true, &message(1, "Paid")).await, (500, r#"{"error":"no"}"#.to_owned(), None));
-    assert_eq!(said(true, "{}").await.0, 400);
+    let several = format!(" [{},{}]", message(1, "Other"), message(2, "Placed"));
+    assert_eq!(said(false, &several).await, (200, append.to_owned(), None));
+    let with_paid = format!("[{},{}]", message(1, "Placed"), message(2, "Paid"));
+    assert_eq!(said(false, &with_paid).await.0, 500, "what can't be handled is pushed again with the others");
+    assert_eq!((said(true, "{}").await.0, said(true, "[{}]").await.0), (400, 400));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Folder, PATIENCE, Running, taken};
 use tombolo_client::{
-    Append, Client, Consumer, Error, Handlers, Message, NewMessage, Read, Received, messages,
+    Append, Client, Consumer, Error, Handlers, Message, NewMessage, PullConsumer, Read, Received, messages,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -100,6 +100,52 @@ async fn a_service_outlives_a_kill_of_the_server_and_answers_each_message_once()
     let handlers = Handlers::new(again.clone()).on(placed);
     Consumer::new(client, "order", handlers).identifier("payments").catch_up().await.unwrap();
     assert_eq!(again.load(Ordering::SeqCst), 0);
+    server.signal(Signal::SIGINT);
+    assert_eq!(server.wait(), 0);
+}
+
+/// Fails the first time.
+async fn second_time(handled: Arc<AtomicU32>, placed: Received<Placed>) -> Result<Append, Error> {
+    if handled.fetch_add(1, Ordering::SeqCst) == 0 {
+        return Err(Error::other("not yet"));
+    }
+    Ok(Append::to(placed.stream_name(), Paid { number: placed.number }.following(&placed)))
+}
+
+#[tokio::test]
+async fn a_consumer_of_the_manifest_is_pulled_from_and_tries_again_what_failed() {
+    let folder = Folder::new();
+    let (held, port) = taken();
+    drop(held);
+    folder.write(
+        "tombolo.yaml",
+        &format!(
+            "streams: {{messagedb: off}}\n\
+             consumers: {{pay: {{category: order, types: [Placed], backoff: 1ms}}}}\n\
+             gateway: {{address: '127.0.0.1:0', api: '127.0.0.1:{port}', support: off}}\n"
+        ),
+    );
+    let mut server = up(&folder);
+    let client = Client::connect(&format!("http://127.0.0.1:{port}")).unwrap();
+    place(&client, 0..1).await;
+    let handled = Arc::new(AtomicU32::new(0));
+    let failed = Arc::new(AtomicU32::new(0));
+    let failures = failed.clone();
+    let consumer = PullConsumer::new(client.clone(), "pay", Handlers::new(handled.clone()).on(second_time))
+        .on_failed(move |_, _| {
+            failures.fetch_add(1, Ordering::SeqCst);
+        });
+    let answered = async {
+        let answer = Read::stream("order-0").from(1).wait(PATIENCE);
+        let page = client.page(answer).await.unwrap();
+        let paid = page.messages[0].receive::<Paid>().unwrap();
+        assert_eq!(paid.metadata.causation_identifier().as_deref(), Some("order-0/0"));
+    };
+    consumer.run(answered).await.unwrap();
+    assert_eq!((handled.load(Ordering::SeqCst), failed.load(Ordering::SeqCst)), (2, 1));
+    let none = PullConsumer::new(client.clone(), "nobody", Handlers::new(()));
+    let said = none.run(std::future::pending()).await.unwrap_err().to_string();
+    assert!(said.contains("`nobody`"), "{said}");
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait(), 0);
 }

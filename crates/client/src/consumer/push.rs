@@ -27,14 +27,14 @@ struct Failed {
 }
 
 impl<S: Clone + Send + Sync + 'static> Handlers<S> {
-    /// Handles the body of a push. The server appends what the handlers answer, once however often it pushes.
+    /// Handles the body of a push: a message, or an array of them in their order. The server appends what the
+    /// handlers answer, once however often it pushes.
     pub async fn push(&self, body: &[u8]) -> Pushed {
-        let message = match MessageData::from_json(body) {
-            Ok(message) => message,
+        let messages = match messages(body) {
+            Ok(messages) => messages,
             Err(error) => return Pushed::failed(400, &error),
         };
-        let done = self.handle(&message).await.map(Option::unwrap_or_default);
-        match done.and_then(|appends| Pushed::done(&appends)) {
+        match self.handle_all(&messages).await.and_then(|appends| Pushed::done(&appends)) {
             Ok(pushed) => pushed,
             Err(error) if error.is_passing() || error.is_wrong_version() => {
                 Pushed { retry_after: Some(1), ..Pushed::failed(503, &error) }
@@ -42,6 +42,22 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
             Err(error) => Pushed::failed(500, &error),
         }
     }
+
+    async fn handle_all(&self, messages: &[MessageData]) -> Result<Vec<Append>, Error> {
+        let mut appends = Vec::new();
+        for message in messages {
+            appends.extend(self.handle(message).await?.unwrap_or_default());
+        }
+        Ok(appends)
+    }
+}
+
+fn messages(body: &[u8]) -> Result<Vec<MessageData>, Error> {
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+        return Ok(vec![MessageData::from_json(body)?]);
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| crate::error::invalid(format!("these are no messages: {error}")))
 }
 
 impl Pushed {
