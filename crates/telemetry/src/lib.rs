@@ -1,10 +1,13 @@
-//! One record of each thing carried, and what is learnt from it: metrics, the access log, and the trace
-//! context that joins the records of one request across services.
+//! One record of each thing carried, and what is learnt from it: metrics, the access log, the trace context that
+//! joins the records of one request across services, and the spans that services report, kept and asked for.
 //!
 //! The data path fills a [`Record`] and hands it to a [`metrics::RouteMeter`] and an [`access::AccessLog`].
 //! Neither waits for another core, for a scrape or for a disk.
 
 pub mod access;
+mod grpc;
+mod guard;
+mod incoming;
 mod json_reader;
 pub mod metrics;
 mod protobuf;
@@ -15,6 +18,7 @@ pub mod trace;
 pub mod zipkin;
 
 pub use access::AccessLog;
+pub use guard::Guard;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};
 pub use record::{Backend, Reason, Record};
 pub use tags::{TAG_BYTES_MAX, TAGS_MAX, Tags};

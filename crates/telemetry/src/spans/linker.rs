@@ -3,7 +3,6 @@
 
 use super::merge::{Piece, merge_pieces};
 use super::{Kind, Span};
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -71,10 +70,6 @@ impl Piece for LinkSpan {
 
     fn set_shared(&mut self) {
         self.shared = true;
-    }
-
-    fn compare_place(&self, other: &Self) -> Ordering {
-        (self.local, self.place).cmp(&(other.local, other.place))
     }
 
     fn may_be_at(&self, other: &Self) -> bool {

@@ -2,7 +2,6 @@
 //! instrumentation leaves out (the shared flag, the parent of a shared span) is filled from the other side.
 
 use super::{Endpoint, Kind, Span};
-use std::cmp::Ordering;
 
 /// What tells pieces of one span from another, of a span or of what is left of it.
 pub(super) trait Piece {
@@ -12,22 +11,22 @@ pub(super) trait Piece {
     fn kind(&self) -> Option<Kind>;
     fn shared(&self) -> bool;
     fn set_shared(&mut self);
-    /// The order of the places that report; unknown before known.
-    fn compare_place(&self, other: &Self) -> Ordering;
     /// Whether both may be the same place.
     fn may_be_at(&self, other: &Self) -> bool;
     fn merge(&mut self, other: Self);
 }
 
-/// One of each span, the side of the client before that of the server.
+/// Pieces of one id that another may belong to: those that were kept last.
+const ALIKE_MAX: usize = 64;
+
+/// One of each span, the side of the client before that of the server; otherwise as they came.
 pub(super) fn merge_pieces<P: Piece>(mut pieces: Vec<P>) -> Vec<P> {
-    pieces.sort_by(|one, other| {
-        let sides = (one.shared(), is_server(one)).cmp(&(other.shared(), is_server(other)));
-        one.id().cmp(&other.id()).then(sides).then_with(|| one.compare_place(other))
-    });
+    pieces.sort_by_key(|piece| (piece.id(), piece.shared(), is_server(piece)));
     let mut kept: Vec<P> = Vec::with_capacity(pieces.len());
     for mut piece in pieces {
-        let Some(last) = kept.last_mut().filter(|last| last.id() == piece.id()) else {
+        let alike = kept.iter().rev().take(ALIKE_MAX).take_while(|before| before.id() == piece.id()).count();
+        let alike = kept.len() - alike;
+        let Some(last) = kept[alike..].last() else {
             kept.push(piece);
             continue;
         };
@@ -35,14 +34,14 @@ pub(super) fn merge_pieces<P: Piece>(mut pieces: Vec<P>) -> Vec<P> {
         if is_server(&piece) && !piece.shared() && (last.kind() == Some(Kind::Client) || last.shared()) {
             piece.set_shared();
         }
-        if last.shared() == piece.shared() && last.may_be_at(&piece) {
-            last.merge(piece);
-            continue;
-        }
         if piece.parent() == 0 {
             piece.set_parent(last.parent());
         }
-        kept.push(piece);
+        let same = |before: &&mut P| before.shared() == piece.shared() && before.may_be_at(&piece);
+        match kept[alike..].iter_mut().find(same) {
+            Some(same) => same.merge(piece),
+            None => kept.push(piece),
+        }
     }
     kept
 }
@@ -85,12 +84,6 @@ impl Piece for Span {
 
     fn set_shared(&mut self) {
         self.shared = true;
-    }
-
-    fn compare_place(&self, other: &Self) -> Ordering {
-        let place = |endpoint: &Endpoint| (endpoint.ipv4, endpoint.ipv6, endpoint.port);
-        let (mine, theirs) = (&self.local, &other.local);
-        mine.service.cmp(&theirs.service).then_with(|| place(mine).cmp(&place(theirs)))
     }
 
     fn may_be_at(&self, other: &Self) -> bool {

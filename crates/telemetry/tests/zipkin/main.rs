@@ -5,3 +5,4 @@
 
 mod facts;
 mod pure;
+mod stored;
