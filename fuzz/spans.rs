@@ -2,15 +2,23 @@
 //! `telemetry` share this.
 #![allow(dead_code, reason = "each of those who share this file uses a part of it")]
 
+use telemetry::otlp;
 use telemetry::spans::{Linker, Span, merged};
-use telemetry::zipkin::{decode_json, decode_proto, encode_proto, write_spans};
+use telemetry::zipkin::{
+    decode_json, decode_json_v1, decode_proto, decode_thrift, encode_proto, write_spans,
+};
 
 /// In whatever format bytes are read, they are spans or refused, never a reason to panic; spans are the same when
 /// they are written and read again, and reports that come twice are one.
 pub(crate) fn any_spans(bytes: &[u8]) {
-    for decode in [decode_json, decode_proto] {
+    for decode in [decode_json, decode_proto, decode_json_v1, decode_thrift] {
         if let Ok(spans) = decode(bytes) {
             any_trace(spans);
+        }
+    }
+    for decode in [otlp::decode_json, otlp::decode_proto] {
+        if let Ok(decoded) = decode(bytes) {
+            any_trace(decoded.spans);
         }
     }
 }

@@ -154,6 +154,16 @@ impl<'a> JsonReader<'a> {
         Ok(text)
     }
 
+    /// This place, to come back to within the same value.
+    pub(crate) fn mark(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to a place.
+    pub(crate) fn back_to(&mut self, mark: usize) {
+        self.at = mark;
+    }
+
     /// Passes over one value.
     pub(crate) fn skip(&mut self) -> Read<()> {
         match self.peek() {

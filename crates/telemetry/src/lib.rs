@@ -10,6 +10,7 @@ mod guard;
 mod incoming;
 mod json_reader;
 pub mod metrics;
+pub mod otlp;
 mod protobuf;
 mod record;
 pub mod spans;

@@ -4,7 +4,7 @@ use super::call::Call;
 use super::{Answered, Api, Problem, typed};
 use crate::grpc;
 use crate::spans::Span;
-use crate::zipkin::{decode_json, decode_proto};
+use crate::zipkin::{decode_json, decode_json_v1, decode_proto, decode_thrift};
 use base::{Fault, Kind};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -37,10 +37,17 @@ struct Format {
 
 const JSON_V2: Format = Format { name: "JSON_V2", decode: decode_json, begins: |first| first == b'[' };
 const PROTO3: Format = Format { name: "PROTO3", decode: decode_proto, begins: |first| first == 0x0a };
+const JSON_V1: Format = Format { name: "JSON_V1", decode: decode_json_v1, begins: |first| first == b'[' };
+const THRIFT: Format = Format { name: "THRIFT", decode: decode_thrift, begins: |first| first == 0x0c };
+
+pub(super) async fn v1(api: Api, head: RequestHead, body: Body) -> Answered {
+    let format = if is_type(&head, "application/x-thrift") { &THRIFT } else { &JSON_V1 };
+    collect(api, head, body, format, &[&JSON_V1, &PROTO3, &THRIFT]).await
+}
 
 pub(super) async fn v2(api: Api, head: RequestHead, body: Body) -> Answered {
     let format = if is_type(&head, "application/x-protobuf") { &PROTO3 } else { &JSON_V2 };
-    collect(api, head, body, format, &[&JSON_V2, &PROTO3]).await
+    collect(api, head, body, format, &[&JSON_V2, &PROTO3, &THRIFT]).await
 }
 
 fn is_type(head: &RequestHead, wanted: &str) -> bool {

@@ -63,6 +63,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
         run: |api, call, body| Box::pin(collect::v2(api.clone(), call.head.clone(), body)),
     },
     Operation {
+        method: Method::POST,
+        path: "/api/v1/spans",
+        docs: "The same for spans of version 1: in JSON, or with `Content-Type: application/x-thrift` in thrift's \
+               binary protocol. They are taken apart into spans of today.",
+        parameters: &[],
+        run: |api, call, body| Box::pin(collect::v1(api.clone(), call.head.clone(), body)),
+    },
+    Operation {
         method: Method::GET,
         path: "/api/v2/services",
         docs: "The names of services that reported.",
