@@ -249,22 +249,45 @@ fn parts_of<'a>(map: &'a Map, read: &Read, bound: i64) -> io::Result<Vec<&'a Par
     if read.direction == Direction::Backward {
         return Ok(visible.filter(|part| of_stream || part.first() <= read.from).collect());
     }
-    let mut parts = Vec::new();
-    for part in visible {
-        if !of_stream && part.end() <= read.from {
-            break;
-        }
-        parts.push(part);
-        // From the newest to the oldest, so that a stream is not looked for behind the position asked for.
-        if let Scope::Stream(stream) = &read.scope
-            && read.from > 0
-            && part.list(Table::Streams, stream)?.is_some_and(|list| list.first_position <= read.from)
-        {
-            break;
-        }
+    let Scope::Stream(stream) = &read.scope else {
+        let mut parts: Vec<_> = visible.take_while(|part| part.end() > read.from).collect();
+        parts.reverse();
+        return Ok(parts);
+    };
+    let mut parts: Vec<_> = visible.collect();
+    if read.from > 0 {
+        let oldest = oldest_needed(&parts, stream, read.from)?;
+        parts.truncate(oldest.map_or(parts.len(), |nth| nth + 1));
     }
     parts.reverse();
     Ok(parts)
+}
+
+/// Which of these parts, the newest first, has the position of a stream that is asked for; `None` where it is behind
+/// the beginning. The stream's positions go down from part to part, so that halves are left out at a time: in a
+/// long log a look into each part would be most of a read.
+fn oldest_needed(parts: &[&Part], stream: &str, from: i64) -> io::Result<Option<usize>> {
+    let (mut low, mut high, mut found) = (0, parts.len(), None);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        // Not every part has messages of it.
+        let mut nth = middle;
+        let list = loop {
+            if nth == high {
+                break None;
+            }
+            match parts[nth].list(Table::Streams, stream)? {
+                Some(list) => break Some(list),
+                None => nth += 1,
+            }
+        };
+        match list {
+            Some(list) if list.first_position > from => low = nth + 1,
+            Some(_) => (found, high) = (Some(nth), middle),
+            None => high = middle,
+        }
+    }
+    Ok(found)
 }
 
 /// What a question is about in one part.

@@ -144,6 +144,29 @@ async fn many_at_once_get_positions_without_gap_and_wake_who_waits() {
 }
 
 #[tokio::test]
+async fn a_stream_is_read_from_each_of_its_positions_though_not_every_part_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions { segment_messages: 10, ..LogOptions::default() };
+    let store = Store::new(Log::open(folder.path(), Clock::system(), options).unwrap().0);
+    // Parts of it alone, parts without it, and parts where it has one message among others.
+    let streams = ["a-1", "b-1", "b-1", "a-1", "c-1", "b-1"];
+    for nth in 0..600u128 {
+        let burst = streams[(nth / 25) as usize % streams.len()];
+        let stream = if nth % 13 == 0 { "a-1" } else { burst }.to_owned();
+        let append = Append { stream, expected_version: None, messages: vec![message(nth, "1")] };
+        store.append(vec![append]).await.unwrap();
+    }
+    for stream in ["a-1", "b-1", "c-1", "d-1"] {
+        let version = store.version(stream).await.unwrap();
+        for from in 0..=version + 2 {
+            let read = store.read(Read::stream(stream).from(from).limit(3)).await.unwrap();
+            let positions: Vec<i64> = read.messages.iter().map(|message| message.position).collect();
+            assert_eq!(positions, (from..=version).take(3).collect::<Vec<_>>(), "{stream} from {from}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_stream_leaves_its_positions_and_a_tombstone_and_nothing_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let options = LogOptions { segment_messages: 20, ..LogOptions::default() };
