@@ -61,6 +61,8 @@ fn answer(seen: &Seen, takes_all: &AtomicBool) -> Reply {
 fn up(folder: &Folder) -> Running {
     let mut running = folder.start(&["up"]);
     running.wait_for("gateway");
+    // Consumers begin after the ports are open.
+    eventually("its consumer is there", || billing(folder));
     running
 }
 
