@@ -15,6 +15,7 @@ pub(crate) mod json;
 mod lists;
 mod openapi;
 mod reading;
+mod replies;
 mod scheduled;
 mod table;
 
@@ -22,6 +23,7 @@ pub use answer::Problem;
 pub use openapi::{openapi, reference};
 
 use crate::consumers::Consumers;
+use crate::replies::Replies;
 use crate::schedule::Schedule;
 use base::{Clock, Kind};
 use call::Call;
@@ -83,6 +85,7 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     parts: Parts,
     schedule: Schedule,
+    replies: Replies,
     consumers: Option<Consumers>,
     large: Semaphore,
     followers: Arc<Semaphore>,
@@ -116,6 +119,7 @@ impl Api {
         Self(Arc::new(Shared {
             consumers,
             schedule: Schedule::new(parts.store.clone(), parts.state.clone(), parts.clock.clone()),
+            replies: Replies::new(parts.store.clone(), parts.state.clone(), parts.clock.clone()),
             parts,
             large: Semaphore::new(bounds::LARGE_BODIES_MAX),
             followers: Arc::new(Semaphore::new(bounds::FOLLOWERS_MAX)),
@@ -125,6 +129,11 @@ impl Api {
     /// Messages to come: what is scheduled by calls is appended while somebody runs it.
     pub fn schedule(&self) -> &Schedule {
         &self.0.schedule
+    }
+
+    /// Streams for answers: those that nobody renews go while somebody runs it.
+    pub fn replies(&self) -> &Replies {
+        &self.0.replies
     }
 
     /// Whether a path is one of this API's.

@@ -9,5 +9,6 @@
 pub mod consumers;
 pub mod http;
 pub mod messagedb;
+pub mod replies;
 pub mod retention;
 pub mod schedule;

@@ -464,6 +464,31 @@ async fn a_message_to_come_is_appended_when_it_is_due_and_once() {
 }
 
 #[tokio::test]
+async fn a_stream_for_answers_is_lent_and_given_back() {
+    let world = World::new();
+    let lent = world.ask("POST /reply-streams?hold=30", "").await;
+    assert_eq!(lent.status(), 201);
+    let lent = lent.into_body().collect(1 << 20).await.unwrap();
+    let lent: serde_json::Value = serde_json::from_slice(&lent).unwrap();
+    assert_eq!(lent["until"], "2025-11-26T12:00:30.000000Z");
+    let stream = lent["stream_name"].as_str().unwrap();
+    let (read, append) =
+        (format!("GET /streams/{stream}/messages?wait=30"), format!("POST /streams/{stream}/messages"));
+    let (answer, _) = tokio::join!(world.said(&read, ""), world.said(&append, r#"{"type": "Answered"}"#));
+    assert!(answer.contains("\"type\":\"Answered\""), "{answer}");
+    let renewed = world.said(&format!("POST /reply-streams/{stream}/renew"), "").await;
+    assert!(renewed.starts_with("200 ") && renewed.contains("12:01:00"), "{renewed}");
+    let back = world.said(&format!("DELETE /reply-streams/{stream}"), "").await;
+    assert!(back.starts_with("200 ") && back.contains("\"given_back\":true"), "{back}");
+    for call in [format!("DELETE /reply-streams/{stream}"), format!("POST /reply-streams/{stream}/renew")] {
+        let said = world.said(&call, "").await;
+        assert!(said.starts_with("404 ") && said.contains("is not lent"), "{said}");
+    }
+    let said = world.said("POST /reply-streams?hold=3601", "").await;
+    assert!(said.contains("seconds from 0 to 3600"), "{said}");
+}
+
+#[tokio::test]
 async fn bodies_are_compressed_both_ways() {
     let world = World::new();
     let lines: String = (0..500).fold(String::new(), |lines, n| {

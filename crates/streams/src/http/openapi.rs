@@ -147,6 +147,8 @@ fn schemas() -> Value {
             "scheduled": text, "deliver_at": time, "stream_name": text, "messages": whole("How many."),
         }))),
         "Cancelled": object(&["scheduled", "cancelled"], json!({ "scheduled": text, "cancelled": { "type": "boolean" } })),
+        "ReplyStream": object(&["stream_name", "until"], json!({ "stream_name": text, "until": time })),
+        "GivenBack": object(&["stream_name", "given_back"], json!({ "stream_name": text, "given_back": { "type": "boolean" } })),
         "Forgotten": object(&["subject", "forgotten"], json!({ "subject": text, "forgotten": { "type": "boolean" } })),
         "Problem": object(&["error", "code"], json!({
             "error": { "type": "string", "description": "What is wrong, for people." },

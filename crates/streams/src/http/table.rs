@@ -3,7 +3,7 @@
 
 use super::answer::Answered;
 use super::call::Call;
-use super::{Api, append, bulk, forget, lists, openapi, reading, scheduled};
+use super::{Api, append, bulk, forget, lists, openapi, reading, replies, scheduled};
 use http::Method;
 use std::pin::Pin;
 use wire::Body;
@@ -49,6 +49,9 @@ pub(crate) const fn parameter(name: &'static str, kind: &'static str, docs: &'st
 pub(crate) const LIMIT: Parameter = parameter("limit", "integer", "At most so many.");
 const AFTER: Parameter =
     parameter("after", "string", "Only what comes behind this name, in the order of its bytes.");
+
+/// How long a stream for answers is lent for.
+const HOLD: &[Parameter] = &[parameter("hold", "number", "Seconds from now, at most 3600; 60 if not given.")];
 
 /// Which messages are read.
 const READ: &[Parameter] = &[
@@ -256,6 +259,38 @@ static OPERATIONS: &[Operation] = &[
         takes: None,
         gives: (200, "Cancelled"),
         run: |api, call, _| Box::pin(scheduled::cancel(api, call)),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/reply-streams",
+        id: "lendReplyStream",
+        docs: "Lends a stream for answers: give its name to who is asked, and read it with `wait`. It goes with what is \
+               in it when it is given back, or not renewed in time; what comes later is recorded in the stream \
+               `reply:orphans`.",
+        parameters: &[HOLD],
+        takes: None,
+        gives: (201, "ReplyStream"),
+        run: |api, call, _| Box::pin(replies::lend(api, call)),
+    },
+    Operation {
+        method: Method::POST,
+        path: "/reply-streams/{stream}/renew",
+        id: "renewReplyStream",
+        docs: "Lends a stream for answers for longer.",
+        parameters: &[HOLD],
+        takes: None,
+        gives: (200, "ReplyStream"),
+        run: |api, call, _| Box::pin(replies::renew(api, call)),
+    },
+    Operation {
+        method: Method::DELETE,
+        path: "/reply-streams/{stream}",
+        id: "giveBackReplyStream",
+        docs: "Gives a stream for answers back.",
+        parameters: &[],
+        takes: None,
+        gives: (200, "GivenBack"),
+        run: |api, call, _| Box::pin(replies::give_back(api, call)),
     },
     Operation {
         method: Method::DELETE,

@@ -164,7 +164,7 @@ impl Handler for Api {
             };
         }
         if !shown {
-            return problem(StatusCode::UNAUTHORIZED, "the token of .tombolo/run.json is needed");
+            return unauthorized();
         }
         let (head, body) = request.into_parts();
         match body.collect(BODY_BYTES_MAX).await {
@@ -188,6 +188,14 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
 
 fn problem(status: StatusCode, message: &str) -> Response {
     json(status, &serde_json::json!({ "error": message }))
+}
+
+fn unauthorized() -> Response {
+    let value = serde_json::json!({
+        "error": "the token of .tombolo/run.json is needed",
+        "hint": "calls for streams and consumers need none: GET /api/v1/openapi.json lists them",
+    });
+    json(StatusCode::UNAUTHORIZED, &value)
 }
 
 fn no_streams() -> Response {

@@ -102,6 +102,8 @@ impl Streams {
             keep_alive: KEEP_ALIVE,
         };
         let api = http::Api::with_consumers(parts, consumers.clone());
+        let replies = api.replies().clone();
+        scope.spawn("replies", OnError::Restart, move || replies.clone().run());
         let schedule = api.schedule().clone();
         scope.spawn("schedule", OnError::Restart, move || schedule.clone().run());
         Ok(Some(Self { api, embedded, messagedb, consumers, pushing, deliveries, scope }))
