@@ -35,6 +35,7 @@ pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Ve
         routes: draft.routes,
         gateway: draft.gateway.value,
         streams: draft.streams.map(|(streams, _)| streams),
+        traces: draft.traces.map(|(traces, _)| traces),
         consumers: draft.consumers.into_iter().map(|consumer| consumer.value).collect(),
         log: draft.log,
         limits: draft.limits,
@@ -316,12 +317,24 @@ impl Checks<'_> {
             let (ip, port) = streams.messagedb.map(|address| (address.ip(), address.port()))?;
             Some(Listener { who: format!("`messagedb` of `streams`{default}"), ip: Some(ip), port, span })
         });
+        let of_traces = draft.traces.iter().flat_map(|(traces, given)| {
+            let addresses =
+                [("zipkin", traces.zipkin), ("otlp_http", traces.otlp_http), ("otlp_grpc", traces.otlp_grpc)];
+            addresses.into_iter().filter_map(|(key, address)| {
+                let span = given.iter().find(|given| given.name == key).map(|given| given.value.clone());
+                let default = if span.is_none() { " (its default)" } else { "" };
+                let (ip, port) = address.map(|address| (address.ip(), address.port()))?;
+                Some(Listener { who: format!("`{key}` of `traces`{default}"), ip: Some(ip), port, span })
+            })
+        });
         let of_services = draft.services.iter().filter_map(|service| {
             let Placed { value: port, span } = service.port.clone()?;
             Some(Listener { who: format!("service `{}`", service.name), ip: None, port, span: Some(span) })
         });
         let mut taken: BTreeMap<u16, Vec<Listener>> = BTreeMap::new();
-        for listener in own.chain(of_streams).chain(of_services).filter(|listener| listener.port != 0) {
+        for listener in
+            own.chain(of_streams).chain(of_traces).chain(of_services).filter(|listener| listener.port != 0)
+        {
             let others = taken.entry(listener.port).or_default();
             if let Some(other) = others.iter().find(|other| meet(other.ip, listener.ip))
                 && let Some(span) = listener.span.as_ref().or(other.span.as_ref())

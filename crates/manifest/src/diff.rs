@@ -30,7 +30,7 @@ pub struct Changes {
     pub rerouted: Vec<String>,
     /// `routes` of the gateway. The contents of files are not looked at.
     pub routes: bool,
-    /// `address`, `api`, `support`, `workers` or the TLS files of the gateway, or `streams`: listeners open anew.
+    /// `address`, `api`, `support`, `workers` or the TLS files of the gateway, `streams` or `traces`: listeners open anew.
     pub rebind: bool,
     /// `strict` or `ignore_trailing_slash` of the gateway: the route table is built anew.
     pub lookup: bool,
@@ -53,7 +53,8 @@ impl Changes {
 pub fn diff(old: &Manifest, new: &Manifest) -> Changes {
     let mut changes = Changes {
         routes: !same_routes(&old.routes, &new.routes),
-        rebind: listeners(&old.gateway) != listeners(&new.gateway) || old.streams != new.streams,
+        rebind: listeners(&old.gateway) != listeners(&new.gateway)
+            || (&old.streams, &old.traces) != (&new.streams, &new.traces),
         lookup: (old.gateway.strict, old.gateway.ignore_trailing_slash)
             != (new.gateway.strict, new.gateway.ignore_trailing_slash),
         consumers: !same_consumers(&old.consumers, &new.consumers),

@@ -3,7 +3,7 @@
 
 use crate::consumers::ConsumerDraft;
 use crate::texts::TextMap;
-use crate::values::{Check, Command, DependsOn, Gateway, Health, Limits, Log, RoutesEntry, Streams};
+use crate::values::{Check, Command, DependsOn, Gateway, Health, Limits, Log, RoutesEntry, Streams, Traces};
 use base::Span;
 use std::path::PathBuf;
 
@@ -33,6 +33,8 @@ pub(crate) struct ManifestDraft {
     /// With the keys that were given.
     pub(crate) streams: Option<(Streams, Vec<Given>)>,
     pub(crate) consumers: Vec<ConsumerDraft>,
+    /// With the keys that were given.
+    pub(crate) traces: Option<(Traces, Vec<Given>)>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
 }

@@ -5,7 +5,7 @@ use crate::consumers::CONSUMER;
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
-use crate::values::{Gateway, Keep, Limits, Log, LogFormat, Restart, RestartWhen, Streams};
+use crate::values::{Gateway, Keep, Limits, Log, LogFormat, Restart, RestartWhen, Streams, Traces};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ pub(crate) fn sections() -> Vec<SectionAbout> {
         ROUTES.about(),
         GATEWAY.about(),
         STREAMS.about(),
+        TRACES.about(),
         KEEP.about(),
         CONSUMER.about(),
         LOG.about(),
@@ -115,6 +116,14 @@ pub(crate) static MANIFEST: Section<ManifestDraft> = Section {
                  `streams: {}`.",
             )
             .put(Reader::consumers),
+        key("traces", Kind::Section("traces"))
+            .example("{keep_age: 24h}")
+            .doc("Spans of services are taken, kept and served. Without this key they are not.")
+            .put(|r, node, m| {
+                let mut traces = Traces::default();
+                let given = r.section(&TRACES, node, &mut traces);
+                m.traces = Some((traces, given));
+            }),
         key("log", Kind::Section("log")).example("{format: json}").doc("What is logged, and how.").put(
             |r, node, m| {
                 r.section(&LOG, node, &mut m.log);
@@ -438,6 +447,51 @@ pub(crate) static KEEP: Section<Keep> = Section {
             .example("1000000")
             .doc("The oldest messages go while there are more.")
             .put(|r, node, k| k.count = r.whole(node).map(i64::unsigned_abs).or(k.count)),
+    ],
+};
+
+pub(crate) static TRACES: Section<Traces> = Section {
+    name: "traces",
+    doc: "Where spans come in (the API's address takes them as well), and how long they are kept.",
+    fields: &[
+        key("zipkin", Kind::LocalOrOff)
+            .default("127.0.0.1:9411")
+            .example("off")
+            .doc("Zipkin's API over HTTP and gRPC: spans in, traces and dependencies out. `off`: no port of its own.")
+            .put(|r, node, t| r.put_address_or_off(node, &mut t.zipkin)),
+        key("otlp_http", Kind::LocalOrOff)
+            .default("127.0.0.1:4318")
+            .example("off")
+            .doc("OTLP over HTTP, in protobuf and JSON; traces alone. `off`: no port of its own.")
+            .put(|r, node, t| r.put_address_or_off(node, &mut t.otlp_http)),
+        key("otlp_grpc", Kind::LocalOrOff)
+            .default("127.0.0.1:4317")
+            .example("off")
+            .doc("OTLP over gRPC; traces alone. `off`: none.")
+            .put(|r, node, t| r.put_address_or_off(node, &mut t.otlp_grpc)),
+        key("dir", Kind::Path)
+            .default(".tombolo/traces")
+            .example("/var/lib/tombolo/traces")
+            .doc("The directory that spans are kept in; nothing else may be in it.")
+            .put(|r, node, t| r.put(node, &mut t.dir, Reader::path)),
+        key("keep_age", Kind::Duration(Duration::from_secs(60), Duration::from_secs(3_650 * 24 * 3_600)))
+            .default("168h")
+            .example("24h")
+            .doc("How long spans are kept.")
+            .put(|r, node, t| r.put(node, &mut t.keep_age, Reader::duration)),
+        key("keep_size", Kind::Size(64 << 20, 1 << 43))
+            .default("2GiB")
+            .example("500MiB")
+            .doc("How many bytes of spans are kept on the disk; the oldest go first, an eighth or less at a time.")
+            .put(|r, node, t| r.put(node, &mut t.keep_size, Reader::size)),
+        key("strict_trace_id", Kind::Flag)
+            .default("true")
+            .example("false")
+            .doc(
+                "Ids of traces are compared whole. `false`: by their last 64 bits, for services of which some cut ids \
+                 off.",
+            )
+            .put(|r, node, t| r.put(node, &mut t.strict_trace_id, Reader::flag)),
     ],
 };
 

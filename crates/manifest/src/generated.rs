@@ -88,6 +88,7 @@ fn the_tables_tell_the_truth() {
         ("routes", &schema["definitions"]["routes"], "routes: [{KEY: VALUE}]"),
         ("gateway", &schema["definitions"]["gateway"], "gateway: {OTHERS KEY: VALUE}"),
         ("streams", &schema["definitions"]["streams"], "streams: {KEY: VALUE}"),
+        ("traces", &schema["definitions"]["traces"], "traces: {KEY: VALUE}"),
         ("keep", &schema["definitions"]["keep"], "streams: {keep: {audit: {KEY: VALUE}}}"),
         (
             "consumer",
@@ -146,7 +147,7 @@ fn the_tables_tell_the_truth() {
             }
         }
     }
-    assert_eq!(keys, 76, "every key was looked at");
+    assert_eq!(keys, 84, "every key was looked at");
 }
 
 fn read(text: &str) -> Manifest {

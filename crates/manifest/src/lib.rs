@@ -33,7 +33,7 @@ pub use schema::{SCHEMA_URL, schema};
 pub use texts::TextMap;
 pub use values::{
     Check, Command, DependsOn, Gateway, Health, Keep, Limits, Log, LogFormat, Manifest, Restart, RestartWhen,
-    RoutesEntry, Service, Source as ServiceSource, StartWhen, StoreUrl, Streams,
+    RoutesEntry, Service, Source as ServiceSource, StartWhen, StoreUrl, Streams, Traces,
 };
 
 use base::{Diagnostic, Severity, Source};

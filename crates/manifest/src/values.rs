@@ -22,6 +22,8 @@ pub struct Manifest {
     pub gateway: Gateway,
     /// Streams of messages; `None`: there are none.
     pub streams: Option<Streams>,
+    /// Spans that services report; `None`: they are not taken.
+    pub traces: Option<Traces>,
     /// Who handles messages, in the order of the file.
     pub consumers: Vec<Consumer>,
     /// What is logged, and how.
@@ -249,6 +251,25 @@ pub struct Keep {
     pub count: Option<u64>,
 }
 
+/// Where spans come in, and how long they are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Zipkin's API; `None` for none but that on the API's address.
+    pub zipkin: Option<SocketAddr>,
+    /// OTLP over HTTP; `None` for none but that on the API's address.
+    pub otlp_http: Option<SocketAddr>,
+    /// OTLP over gRPC; `None` for none.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// Where they are kept.
+    pub dir: PathBuf,
+    /// How long they are kept.
+    pub keep_age: Duration,
+    /// How many bytes of them are kept.
+    pub keep_size: u64,
+    /// Whether ids of 64 and of 128 bits that end alike are different traces.
+    pub strict_trace_id: bool,
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -299,6 +320,21 @@ impl Default for Streams {
             messagedb: Some(SocketAddr::from(([127, 0, 0, 1], 5433))),
             sql_condition: false,
             keep: Vec::new(),
+        }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        let usual = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        Self {
+            zipkin: usual(9411),
+            otlp_http: usual(4318),
+            otlp_grpc: usual(4317),
+            dir: PathBuf::from(".tombolo/traces"),
+            keep_age: Duration::from_secs(7 * 24 * 3_600),
+            keep_size: 2 << 30,
+            strict_trace_id: true,
         }
     }
 }

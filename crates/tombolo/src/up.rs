@@ -12,6 +12,7 @@ mod printer;
 pub(crate) mod run_file;
 mod screen;
 mod streams;
+mod traces;
 
 pub(crate) use house::House;
 pub(crate) use overview::overview;

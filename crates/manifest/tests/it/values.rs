@@ -226,6 +226,7 @@ fn the_example_is_read_whole() {
                 ),
             },
             streams: None,
+            traces: None,
             consumers: [],
             log: Log {
                 format: Json,

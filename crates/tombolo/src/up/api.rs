@@ -33,6 +33,8 @@ pub(crate) struct Api {
     pub(crate) streams: Option<streams::http::Api>,
     /// Their data directory, if they are in one.
     pub(crate) embedded: Option<Embedded>,
+    /// The spans, if they are taken.
+    pub(crate) traces: Option<super::traces::Apis>,
 }
 
 impl Api {
@@ -162,6 +164,9 @@ impl Handler for Api {
                 Some(streams) => streams.answer(request, shown).await,
                 None => no_streams(),
             };
+        }
+        if let Some(traces) = self.traces.as_ref().filter(|_| super::traces::has(request.uri().path())) {
+            return traces.answer(request).await;
         }
         if !shown {
             return unauthorized();

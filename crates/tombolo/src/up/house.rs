@@ -8,6 +8,7 @@ use super::plan::{Plan, has_errors, read_manifest};
 use super::run_file::{Held, RunFile, runs_already};
 use super::screen::Screen;
 use super::streams::Streams;
+use super::traces::{self, Traces};
 use crate::serving::{Reloader, Signal, Signals};
 use crate::watching::FileWatch;
 use crate::wiring::{Access, World, name_listener};
@@ -47,6 +48,7 @@ pub(crate) struct House {
     reloader: Reloader,
     doors: Doors,
     streams: Option<Streams>,
+    traces: Option<Traces>,
     supervisor: Supervisor,
     served: Served,
     /// Written to the end before we are gone.
@@ -90,6 +92,7 @@ pub(crate) struct Addresses {
     pub(crate) api: SocketAddr,
     pub(crate) support: Option<SocketAddr>,
     pub(crate) messagedb: Option<SocketAddr>,
+    pub(crate) traces: traces::Doors,
 }
 
 impl House {
@@ -148,12 +151,14 @@ impl House {
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
         let streams = Streams::open(&plan, &world, &screen).await?;
+        let traces = Traces::open(&plan, &world, &screen)?;
         let addresses = Addresses {
             gateway: address,
             tls: tls.is_some(),
             api: api_listener.local_addr()?,
             support: support_listener.as_ref().map(TcpListener::local_addr).transpose()?,
             messagedb: streams.as_ref().and_then(|streams| streams.messagedb),
+            traces: traces.as_ref().map(|traces| traces.doors).unwrap_or_default(),
         };
         let served =
             world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
@@ -187,6 +192,7 @@ impl House {
             wishes: wishes_sender,
             streams: streams.as_ref().map(|streams| streams.api.clone()),
             embedded: streams.as_ref().and_then(|streams| streams.embedded.clone()),
+            traces: traces.as_ref().map(|traces| traces.apis.clone()),
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
         let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());
@@ -200,6 +206,7 @@ impl House {
             reloader,
             doors: Doors::default(),
             streams,
+            traces,
             supervisor,
             served,
             logs: access.into_iter().chain([audit]).collect(),
@@ -338,6 +345,9 @@ impl House {
         // After those who may be writing their last messages.
         if let Some(streams) = self.streams {
             streams.close(Duration::from_secs(5)).await;
+        }
+        if let Some(traces) = self.traces {
+            traces.close(Duration::from_secs(5)).await;
         }
         for log in self.logs {
             log.stop(Duration::from_secs(2));

@@ -312,6 +312,9 @@ impl Screen {
             self.printer
                 .err(format_args!("  streams  {}", paint(CYAN, super::house::messagedb_url(messagedb))));
         }
+        for (name, door) in addresses.traces.named() {
+            self.printer.err(format_args!("  {name:<7}  {}", paint(CYAN, format_args!("http://{door}"))));
+        }
         self.printer.err(paint(
             DIM,
             "  Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal",

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod protocols;
+mod traces;
 
 use std::io::Read as _;
 use std::net::TcpListener;

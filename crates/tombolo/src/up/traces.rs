@@ -1,0 +1,135 @@
+//! The spans of a running `tombolo up`: the store in its directory, Zipkin's API and OTLP on ports of their own and on
+//! the API's address.
+
+use super::plan::Plan;
+use super::screen::Screen;
+use crate::wiring::{World, name_listener};
+use base::{Fault, Kind, OnError, Scope};
+use std::net::SocketAddr;
+use std::time::Duration;
+use telemetry::spans::{Settings, SpanStore};
+use telemetry::{Guard, otlp, zipkin};
+use wire::{Drainer, Handler, Limits, Request, Response};
+
+/// What is open of them.
+pub(crate) struct Traces {
+    pub(crate) apis: Apis,
+    pub(crate) doors: Doors,
+    store: SpanStore,
+    /// Ends the servers: they outlive the services, which report until they end.
+    drainer: Drainer,
+    scope: Scope,
+}
+
+/// Where spans come in, on ports of their own.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Doors {
+    zipkin: Option<SocketAddr>,
+    otlp_http: Option<SocketAddr>,
+    otlp_grpc: Option<SocketAddr>,
+}
+
+impl Doors {
+    /// Those that are open, under the names that people are shown.
+    pub(crate) fn named(self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let doors = [("zipkin", self.zipkin), ("otlp", self.otlp_http), ("grpc", self.otlp_grpc)];
+        doors.into_iter().filter_map(|(name, door)| Some((name, door?)))
+    }
+}
+
+/// What answers calls.
+#[derive(Clone)]
+pub(crate) struct Apis {
+    zipkin: zipkin::Api,
+    otlp: otlp::Api,
+}
+
+/// Whether a path of the API's address is about spans.
+pub(crate) fn has(path: &str) -> bool {
+    zipkin::Api::has(path) || otlp::Api::has(path)
+}
+
+impl Apis {
+    /// Answers a call for a path that this [`has`].
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        if otlp::Api::has(request.uri().path()) {
+            return self.otlp.answer(request).await;
+        }
+        self.zipkin.answer(request).await
+    }
+}
+
+impl Traces {
+    /// Opens the store and the ports that the manifest asks for, if it does.
+    pub(crate) fn open(plan: &Plan, world: &World, screen: &Screen) -> Result<Option<Self>, Fault> {
+        let Some(wished) = &plan.manifest.traces else { return Ok(None) };
+        let settings = Settings {
+            keep_age: wished.keep_age,
+            keep_bytes: wished.keep_size,
+            strict_trace_id: wished.strict_trace_id,
+            ..Settings::default()
+        };
+        let dir = plan.folder.join(&wished.dir);
+        let (store, notes) = SpanStore::open(&dir, settings, world.clock.clone())?;
+        for note in &notes {
+            screen.note(note);
+        }
+        let apis = Apis {
+            zipkin: zipkin::Api::new(store.clone(), zipkin::Options::default()),
+            otlp: otlp::Api::new(store.clone(), Guard::default()),
+        };
+        let (drainer, drain) = Drainer::new();
+        let scope = Scope::new(world.clock.clone(), |end| {
+            crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
+        });
+        let usual = manifest::Traces::default();
+        let open = Open { screen, scope: &scope, drain };
+        let doors = Doors {
+            zipkin: open.door("Zipkin's API", wished.zipkin, usual.zipkin, &apis.zipkin)?,
+            otlp_http: open.door("OTLP over HTTP", wished.otlp_http, usual.otlp_http, &apis.otlp)?,
+            otlp_grpc: open.door("OTLP over gRPC", wished.otlp_grpc, usual.otlp_grpc, &apis.otlp)?,
+        };
+        Ok(Some(Self { apis, doors, store, drainer, scope }))
+    }
+
+    /// Tells clients to go, waits until they have gone, and makes durable what they brought.
+    pub(crate) async fn close(self, grace: Duration) {
+        self.drainer.drain();
+        self.scope.stop(grace).await;
+        self.store.flush().await;
+    }
+}
+
+/// What doors are opened with.
+struct Open<'a> {
+    screen: &'a Screen,
+    scope: &'a Scope,
+    drain: wire::Drain,
+}
+
+impl Open<'_> {
+    /// Serves on an address, if that is wished for. The usual port may be another's; then it is not served.
+    fn door(
+        &self,
+        what: &'static str,
+        wished: Option<SocketAddr>,
+        usual: Option<SocketAddr>,
+        api: &impl Handler,
+    ) -> Result<Option<SocketAddr>, Fault> {
+        let Some(address) = wished else { return Ok(None) };
+        let listener = match wire::bind(address) {
+            Ok(listener) => listener,
+            Err(fault) if fault.kind == Kind::Conflict && wished == usual => {
+                let message = name_listener(fault, address, what).message;
+                self.screen.note(&format!("{message}; it is not served"));
+                return Ok(None);
+            }
+            Err(fault) => return Err(name_listener(fault, address, what)),
+        };
+        let address = listener.local_addr()?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let serve = wire::serve(listener, None, None, Limits::default(), api.clone(), self.drain.clone());
+        self.scope.spawn_once(what, OnError::Report, serve);
+        Ok(Some(address))
+    }
+}
