@@ -3,7 +3,9 @@
 
 use crate::error::invalid;
 use crate::transport::{Http, Transport};
-use crate::{Append, Appended, Error, Message, MessageData, Metadata, NewMessage, Page, Read, Received};
+use crate::{
+    Append, Appended, Error, Message, MessageData, Metadata, NewMessage, Page, Read, Received, bounds,
+};
 use base::{Clock, Fault, Kind};
 use std::collections::VecDeque;
 use std::fmt;
@@ -168,9 +170,10 @@ impl Client {
         Err(Fault::new(Kind::Unavailable, text).into())
     }
 
-    /// One page of messages.
+    /// One page of messages. Who asks for more at once, or to wait longer, than [`bounds`] has it gets that much.
     pub async fn page(&self, read: Read) -> Result<Page, Error> {
-        self.transport.read(read).await
+        let (limit, wait) = (read.limit.min(bounds::PAGE_MESSAGES_MAX), read.wait.min(bounds::WAIT_MAX));
+        self.transport.read(Read { limit, wait, ..read }).await
     }
 
     /// All messages that there are, page after page.

@@ -41,6 +41,8 @@ pub mod bounds {
 
     /// Messages of one page.
     pub const PAGE_MESSAGES_MAX: usize = 10_000;
+    /// Messages of one take of a consumer that the server keeps.
+    pub const TAKE_MESSAGES_MAX: usize = 100;
     /// Longest wait of one call; who waits longer asks again.
     pub const WAIT_MAX: Duration = Duration::from_secs(60);
     /// Bytes of an idempotency key.

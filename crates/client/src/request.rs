@@ -1,7 +1,7 @@
 //! A question and its answer over streams: the question is written with a reply stream that nobody else uses, and
 //! the first message there is the answer. Who does not get it in time is told so.
 
-use crate::{Client, Error, Message, MessageData, NewMessage, Read, Received, bounds, names};
+use crate::{Client, Error, Message, MessageData, NewMessage, Read, Received, names};
 use base::{Fault, Kind, Retry};
 use std::time::Duration;
 
@@ -66,11 +66,11 @@ impl Request {
         client.write(stream.as_str(), message).reply_to(&replies).await?;
         loop {
             let left = within.saturating_sub(client.clock().now().since(began));
-            let read = Read::stream(replies.as_str()).limit(1).wait(left.min(bounds::WAIT_MAX));
+            let read = Read::stream(replies.as_str()).limit(1).wait(left);
             let late = client.clock().sleep(left);
             let page = tokio::select! {
                 biased;
-                page = client.transport().read(read) => page?,
+                page = client.page(read) => page?,
                 () = late => crate::Page::default(),
             };
             if let Some(reply) = page.messages.into_iter().next() {

@@ -224,7 +224,7 @@ async fn a_consumer_of_the_server_takes_handles_and_answers() {
     let (failures, breaks) = (failed.clone(), unreachable.clone());
     let (ended, _) = with_time(&backend, async |client: Client| {
         PullConsumer::new(client, "pay", Handlers::new(()).on(pay).on(not_yet))
-            .limit(5)
+            .limit(1_000)
             .on_failed(move |delivery, _| {
                 assert_eq!(delivery.attempt, 2);
                 failures.fetch_add(1, Ordering::Relaxed);
@@ -238,7 +238,7 @@ async fn a_consumer_of_the_server_takes_handles_and_answers() {
     .await;
     assert_eq!(ended.unwrap_err().to_string(), "there is no consumer `pay`");
     assert_eq!((failed.load(Ordering::Relaxed), unreachable.load(Ordering::Relaxed)), (1, 1));
-    assert_eq!(backend.seen()[0].line(), "POST /api/v1/consumers/pay/take?limit=5&wait=20");
+    assert_eq!(backend.seen()[0].line(), "POST /api/v1/consumers/pay/take?limit=100&wait=20");
     assert_eq!(
         *acks.lock().unwrap(),
         [
@@ -296,12 +296,17 @@ async fn a_page_is_bounded_and_asked_for_as_it_is_meant() {
     })
     .await;
     let (page, _) = with_time(&backend, async |client: Client| {
-        client.page(Read::category("order").from(1).limit(10).kind("Placed")).await
+        let read = Read::category("order").from(1).kind("Placed");
+        client.page(read.clone().limit(20_000).wait(Duration::from_secs(90))).await.unwrap();
+        client.page(read.limit(10)).await
     })
     .await;
     assert_eq!(page.unwrap().messages[0].receive::<Placed>().unwrap().cents, 5);
     assert_eq!(
-        backend.first().await.line(),
-        "GET /api/v1/categories/order/messages?from=1&limit=10&type=Placed"
+        backend.seen().iter().map(testkit::Seen::line).collect::<Vec<_>>(),
+        [
+            "GET /api/v1/categories/order/messages?from=1&limit=10000&type=Placed&wait=60",
+            "GET /api/v1/categories/order/messages?from=1&limit=10&type=Placed"
+        ]
     );
 }

@@ -61,10 +61,10 @@ impl<S: Clone + Send + Sync + 'static> PullConsumer<S> {
         }
     }
 
-    /// Takes at most so many messages at once; ten if nothing is said. All of them are to be handled within the
-    /// consumer's acknowledge timeout.
+    /// Takes at most so many messages at once, up to a hundred; ten if nothing is said. All of them are to be handled
+    /// within the consumer's `timeout`.
     pub fn limit(mut self, messages: usize) -> Self {
-        self.limit = messages.clamp(1, bounds::PAGE_MESSAGES_MAX);
+        self.limit = messages.clamp(1, bounds::TAKE_MESSAGES_MAX);
         self
     }
 

@@ -2,7 +2,7 @@
 //! server has (consumers of its own) is refused.
 
 use super::{Ack, Answer, Append, Appended, Delivery, Page, Read, Scope, Transport};
-use crate::{Error, MessageData, NewMessage, bounds};
+use crate::{Error, MessageData, NewMessage};
 use base::{Clock, Fault, Kind, UnixTime};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl InProcess {
         };
         // Watched before the first look, so that nothing falls between look and wait.
         let mut watch = self.store.watch(wanted.scope.clone());
-        let end = self.clock.sleep(read.wait.min(bounds::WAIT_MAX));
+        let end = self.clock.sleep(read.wait);
         tokio::pin!(end);
         loop {
             let page = self.store.read(wanted.clone()).await?;
