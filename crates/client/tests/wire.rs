@@ -268,8 +268,11 @@ async fn a_push_is_handled_and_its_answer_says_what_is_to_be_appended() {
         }
         Ok(Append::to(placed.stream_name(), Paid {}))
     }
-    async fn paid(_: bool, _: Received<Paid>) -> Result<(), Error> {
-        Err(Error::other("no"))
+    async fn paid(_: bool, paid: Received<Paid>) -> Result<(), Error> {
+        match paid.position() {
+            4 => Err(Error::WrongVersion { stream: "a-1".into(), expected: 1, actual: 2 }),
+            _ => Err(Error::other("no")),
+        }
     }
     let handlers = |closed| Handlers::new(closed).on(placed).on(paid);
     let said = async |closed: bool, body: &str| {
@@ -282,6 +285,8 @@ async fn a_push_is_handled_and_its_answer_says_what_is_to_be_appended() {
     let closed = r#"{"error":"the bank is closed"}"#.to_owned();
     assert_eq!(said(true, &message(1, "Placed")).await, (503, closed, Some(1)));
     assert_eq!(said(true, &message(1, "Paid")).await, (500, r#"{"error":"no"}"#.to_owned(), None));
+    let slower = said(true, &message(4, "Paid")).await;
+    assert_eq!((slower.0, slower.2), (500, None), "an attempt that counts");
     let several = format!(" [{},{}]", message(1, "Other"), message(2, "Placed"));
     assert_eq!(said(false, &several).await, (200, append.to_owned(), None));
     let with_paid = format!("[{},{}]", message(1, "Placed"), message(2, "Paid"));

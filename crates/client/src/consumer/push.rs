@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// The status: 200 for what was handled, 503 for what may be handled later, 400 for what is no message, 500 for
-    /// what failed.
+    /// what failed: that counts as an attempt, also where another writer was faster.
     pub status: u16,
     /// The body, which is JSON.
     pub body: Vec<u8>,
@@ -36,9 +36,10 @@ impl<S: Clone + Send + Sync + 'static> Handlers<S> {
         };
         match self.handle_all(&messages).await.and_then(|appends| Pushed::done(&appends)) {
             Ok(pushed) => pushed,
-            Err(error) if error.is_passing() || error.is_wrong_version() => {
+            Err(error) if error.is_passing() => {
                 Pushed { retry_after: Some(1), ..Pushed::failed(503, &error) }
             }
+            // Without `Retry-After` the attempt counts: a version that is never right must not come for ever.
             Err(error) => Pushed::failed(500, &error),
         }
     }
