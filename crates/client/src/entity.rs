@@ -17,8 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CACHED: usize = 1_000;
 /// How often [`EntityStore::update`] decides in all, when others are faster.
 const UPDATE_ATTEMPTS: u32 = 20;
-/// The type of the message that is left of a deleted stream.
-const TOMBSTONE: &str = "$deleted";
 
 type Apply<E> = Box<dyn Fn(&mut E, &MessageData) -> Result<(), Error> + Send + Sync>;
 
@@ -267,7 +265,7 @@ impl<E: Clone + Default> EntityStore<E> {
         let read = Read::stream(self.stream(id)).from(before + 1).limit(*page);
         let mut messages = client.read(read);
         while let Some(message) = messages.next().await? {
-            if message.kind == TOMBSTONE {
+            if message.is_tombstone() {
                 (cached.entity, cached.exists) = (E::default(), false);
             } else {
                 projection.apply(&mut cached.entity, &message)?;

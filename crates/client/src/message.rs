@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+/// The type of the message that is left of a deleted stream.
+pub(crate) const TOMBSTONE: &str = "$deleted";
+
 /// What a service says in a stream: data that serde knows, and the name of its type. [`messages!`] implements it for
 /// types whose name is that of their messages.
 ///
@@ -225,6 +228,11 @@ impl MessageData {
             time: Some(self.time),
             ..stored.unwrap_or_default()
         })
+    }
+
+    /// Whether it is what is left of a deleted stream.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.kind == TOMBSTONE
     }
 
     /// Where it stands, for people.

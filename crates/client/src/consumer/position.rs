@@ -22,12 +22,13 @@ struct Recorded {
 crate::messages!(Recorded);
 
 impl Position {
-    /// As it was written down last.
+    /// As it was written down last. Whoever deletes the stream has the consumer begin anew.
     pub(super) async fn read(client: &Client, stream: &str, interval: Option<u32>) -> Result<Self, Error> {
         let last = match interval {
-            Some(_) => client.last(stream).await?.as_ref().map(position).transpose()?,
+            Some(_) => client.last(stream).await?.filter(|last| !last.is_tombstone()),
             None => None,
         };
+        let last = last.as_ref().map(position).transpose()?;
         Ok(Self { stream: stream.to_owned(), last, unrecorded: 0, interval })
     }
 

@@ -2,6 +2,7 @@
 //! server has (consumers of its own) is refused.
 
 use super::{Ack, Answer, Append, Appended, Delivery, Page, Read, Scope, Transport};
+use crate::message::TOMBSTONE;
 use crate::{Error, MessageData, NewMessage};
 use base::{Clock, Fault, Kind, UnixTime};
 use serde_json::value::RawValue;
@@ -11,8 +12,6 @@ use uuid::Uuid;
 
 /// From which ids follow (RFC 9562 section 5.5), drawn once.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3a0b_6c1e_95d2_4f87_8e11_70c4_2b9d_e6a5);
-/// The type of the message that is left of a deleted stream.
-const TOMBSTONE: &str = "$deleted";
 
 /// Streams of a store in this process.
 #[derive(Debug)]
