@@ -3,9 +3,10 @@
 
 use crate::transport::{Ack, Answer, Append, Appended, Delivery, InProcess, Page, Read, Transport};
 use crate::{Client, Error, Handlers, Message, MessageData, Metadata, NewMessage, Received, names};
-use base::Clock;
+use base::{Clock, Fault, Kind};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{Memory, Store};
 
@@ -48,7 +49,7 @@ pub struct Substitute {
     client: Client,
     /// Writes to it, and is not recorded.
     aside: Client,
-    written: Arc<Mutex<Vec<Append>>>,
+    kept: Arc<Kept>,
 }
 
 impl Default for Substitute {
@@ -66,11 +67,10 @@ impl Substitute {
     /// One whose time is this clock's.
     pub fn at(clock: Clock) -> Self {
         let store = Store::new(Memory::new(clock.clone()));
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let recorder =
-            Recorder { inner: InProcess::new(store.clone(), clock.clone()), written: written.clone() };
+        let kept = Arc::new(Kept::default());
+        let recorder = Recorder { inner: InProcess::new(store.clone(), clock.clone()), kept: kept.clone() };
         let client = Client::over(recorder, clock.clone());
-        Self { client, aside: Client::in_process(store, clock), written }
+        Self { client, aside: Client::in_process(store, clock), kept }
     }
 
     /// What the service under test is given.
@@ -108,17 +108,23 @@ impl Substitute {
 
     /// What was written so far, in this order.
     pub fn written(&self) -> Written {
-        Written(lock(&self.written).clone())
+        Written(self.kept.with(|written| written.clone()))
     }
 
     /// Forgets what was written so far; it can still be read.
     pub fn forget(&self) {
-        lock(&self.written).clear();
+        self.kept.with(Vec::clear);
     }
-}
 
-fn lock(written: &Mutex<Vec<Append>>) -> MutexGuard<'_, Vec<Append>> {
-    written.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The next so many pages that are asked for are not answered, as if the server were away.
+    pub fn fail_reads(&self, times: u32) {
+        self.kept.failing_reads.store(times, Ordering::SeqCst);
+    }
+
+    /// The next so many appends are not made, as if the server were away.
+    pub fn fail_appends(&self, times: u32) {
+        self.kept.failing_appends.store(times, Ordering::SeqCst);
+    }
 }
 
 /// What was written through a [`Substitute`].
@@ -177,14 +183,12 @@ impl Written {
 
     /// The only message of a type. Panics if there is none or another, and says what was written.
     pub fn one<M: Message>(&self) -> WrittenMessage<M> {
-        let mut all = self.all();
-        match (all.pop(), all.len()) {
-            (Some(one), 0) => one,
-            (_, more) => {
-                let found = if all.is_empty() && more == 0 { 0 } else { more + 1 };
-                panic!("`{found}` messages of type `{}` were written, not one; these were:{self}", M::TYPE)
-            }
-        }
+        let one: Result<[_; 1], _> = self.all().try_into();
+        let [one] = one.unwrap_or_else(|all| {
+            let found = all.len();
+            panic!("`{found}` messages of type `{}` were written, not one; these were:{self}", M::TYPE)
+        });
+        one
     }
 }
 
@@ -217,23 +221,49 @@ pub fn any_stream(category: &str) -> String {
     names::stream(category, uuid::Uuid::new_v4())
 }
 
+/// What was written, and how often what is asked still fails.
+#[derive(Debug, Default)]
+struct Kept {
+    written: Mutex<Vec<Append>>,
+    failing_reads: AtomicU32,
+    failing_appends: AtomicU32,
+}
+
+impl Kept {
+    fn with<T>(&self, act: impl FnOnce(&mut Vec<Append>) -> T) -> T {
+        act(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Fails while it is to.
+fn check(failing: &AtomicU32) -> Result<(), Error> {
+    match failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+        Ok(_) => Err(Fault::new(Kind::Unavailable, "the test has this call fail").into()),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Writes down what is appended.
 struct Recorder {
     inner: InProcess,
-    written: Arc<Mutex<Vec<Append>>>,
+    kept: Arc<Kept>,
 }
 
 impl Transport for Recorder {
     fn append(&self, appends: Vec<Append>, key: String) -> Answer<'_, Vec<Appended>> {
         Box::pin(async move {
+            check(&self.kept.failing_appends)?;
             let appended = Transport::append(&self.inner, appends.clone(), key).await?;
-            lock(&self.written).extend(appends);
+            self.kept.with(|written| written.extend(appends));
             Ok(appended)
         })
     }
 
     fn read(&self, read: Read) -> Answer<'_, Page> {
-        Transport::read(&self.inner, read)
+        Box::pin(async move {
+            check(&self.kept.failing_reads)?;
+            Transport::read(&self.inner, read).await
+        })
     }
 
     fn last<'a>(&'a self, stream: &'a str, kind: Option<&'a str>) -> Answer<'a, Option<MessageData>> {

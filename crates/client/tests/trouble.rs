@@ -5,13 +5,11 @@
 
 use base::{ClockHand, UnixTime};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{Memory, Store};
+use tombolo_client::testing::Substitute;
 use tombolo_client::{
-    Ack, Answer, Append, Appended, Client, Clock, Consumer, Decision, Delivery, EntityStore, Error, Fault,
-    Handlers, InProcess, Kind, MessageData, Page, Projection, Read, Received, Transport, messages,
+    Client, Clock, Consumer, Decision, EntityStore, Error, Handlers, Projection, Received, messages,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,65 +18,9 @@ struct Counted {
 }
 messages!(Counted);
 
-/// A store in this process whose answers fail as often as is said.
-#[derive(Clone)]
-struct Shaky {
-    inner: Arc<InProcess>,
-    failing: Arc<Failing>,
-}
-
-#[derive(Default)]
-struct Failing {
-    reads: AtomicU32,
-    appends: AtomicU32,
-}
-
-impl Failing {
-    fn check(left: &AtomicU32) -> Result<(), Error> {
-        let fails = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if fails { Err(Fault::new(Kind::Unavailable, "not now").into()) } else { Ok(()) }
-    }
-}
-
-impl Transport for Shaky {
-    fn append(&self, appends: Vec<Append>, key: String) -> Answer<'_, Vec<Appended>> {
-        Box::pin(async move {
-            Failing::check(&self.failing.appends)?;
-            Transport::append(&*self.inner, appends, key).await
-        })
-    }
-
-    fn read(&self, read: Read) -> Answer<'_, Page> {
-        Box::pin(async move {
-            Failing::check(&self.failing.reads)?;
-            Transport::read(&*self.inner, read).await
-        })
-    }
-
-    fn last<'a>(&'a self, stream: &'a str, kind: Option<&'a str>) -> Answer<'a, Option<MessageData>> {
-        self.inner.last(stream, kind)
-    }
-
-    fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64> {
-        self.inner.version(stream)
-    }
-
-    fn delete<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
-        self.inner.delete(stream)
-    }
-
-    fn take<'a>(&'a self, consumer: &'a str, limit: usize, wait: Duration) -> Answer<'a, Vec<Delivery>> {
-        self.inner.take(consumer, limit, wait)
-    }
-
-    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, ()> {
-        self.inner.acknowledge(consumer, acks)
-    }
-}
-
 struct World {
+    substitute: Substitute,
     client: Client,
-    failing: Arc<Failing>,
     clock: Clock,
     hand: ClockHand,
 }
@@ -86,11 +28,9 @@ struct World {
 impl World {
     fn new() -> Self {
         let (clock, hand) = Clock::by_hand(UnixTime(Duration::from_secs(1_700_000_000)));
-        let store = Store::new(Memory::new(clock.clone()));
-        let failing = Arc::new(Failing::default());
-        let inner = Arc::new(InProcess::new(store, clock.clone()));
-        let client = Client::over(Shaky { inner, failing: failing.clone() }, clock.clone());
-        Self { client, failing, clock, hand }
+        let substitute = Substitute::at(clock.clone());
+        let client = substitute.client();
+        Self { substitute, client, clock, hand }
     }
 
     /// What comes while the clock goes on.
@@ -132,8 +72,8 @@ async fn a_consumer_waits_for_streams_that_are_not_there_and_goes_on() {
             told.lock().unwrap().push(decision);
             decision
         });
-    world.failing.reads.store(9, Ordering::SeqCst);
-    world.failing.appends.store(1, Ordering::SeqCst);
+    world.substitute.fail_reads(9);
+    world.substitute.fail_appends(1);
     let began = world.clock.now();
     assert_eq!(world.while_time_passes(consumer.catch_up()).await.unwrap(), 3);
     let paused = |millis| Decision::Again(Duration::from_millis(millis));
@@ -148,7 +88,7 @@ async fn a_consumer_waits_for_streams_that_are_not_there_and_goes_on() {
 #[tokio::test]
 async fn a_consumer_that_waits_stops_at_once_when_it_is_to() {
     let world = World::new();
-    world.failing.reads.store(u32::MAX, Ordering::SeqCst);
+    world.substitute.fail_reads(u32::MAX);
     let seen = Seen::default();
     let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(seen).on(counted));
     // The clock stands still: the pause itself never ends.
@@ -163,10 +103,10 @@ async fn a_consumer_that_waits_stops_at_once_when_it_is_to() {
 #[tokio::test]
 async fn a_consumer_that_skips_what_is_no_message_ends() {
     let world = World::new();
-    world.failing.reads.store(1, Ordering::SeqCst);
+    world.substitute.fail_reads(1);
     let consumer = Consumer::new(world.client.clone(), "count", Handlers::new(Seen::default()).on(counted))
         .on_error(|_| Decision::Skip);
-    assert_eq!(consumer.catch_up().await.unwrap_err().to_string(), "not now");
+    assert_eq!(consumer.catch_up().await.unwrap_err().to_string(), "the test has this call fail");
 }
 
 #[tokio::test]
@@ -175,7 +115,7 @@ async fn an_entity_is_right_though_its_snapshot_could_not_be_written() {
     let projection = Projection::new().on(|sum: &mut i64, counted: Received<Counted>| *sum += counted.by);
     let sums = EntityStore::settings(world.client.clone(), "count", projection).snapshots(1, "1").build();
     world.client.write("count-1", Counted { by: 4 }).await.unwrap();
-    world.failing.appends.store(1, Ordering::SeqCst);
+    world.substitute.fail_appends(1);
     assert_eq!(sums.fetch("1").await.unwrap().entity, 4);
     assert_eq!(world.client.version("count:snapshot-1").await.unwrap(), -1);
     assert_eq!(sums.fetch("1").await.unwrap().entity, 4);
