@@ -10,6 +10,8 @@ mod postgres;
 mod raw;
 mod recorder;
 mod reply;
+#[cfg(feature = "streams")]
+mod streams;
 mod strict;
 
 pub use backend::{Backend, Deaf, Seen};
@@ -20,6 +22,8 @@ pub use postgres::Postgres;
 pub use raw::{Answer, Client};
 pub use recorder::Recorder;
 pub use reply::Reply;
+#[cfg(feature = "streams")]
+pub use streams::Streams;
 pub use strict::{Conversation, Message, Rest};
 
 use std::time::Duration;

@@ -6,10 +6,7 @@
 mod consuming;
 mod entities;
 mod said;
-mod server;
 mod writing;
-
-use server::Server;
 
 /// Tells each story over every kind of transport.
 macro_rules! stories {
@@ -27,8 +24,9 @@ macro_rules! stories {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    let server = crate::Server::start();
-                    crate::$module::$name(server.client()).await;
+                    let streams = testkit::Streams::start();
+                    let client = tombolo_client::Client::connect(streams.url()).unwrap();
+                    crate::$module::$name(client).await;
                 }
             )+
         }

@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod streams;
-
-use self::streams::Streams;
 use serde_json::{Value, json};
 use shop::{Name, Peer};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use testkit::Streams;
 
 /// A running service. Dropping it kills it.
 struct Service {
@@ -88,7 +86,7 @@ fn catalog(version: &str) -> Service {
 fn payments(streams: &Streams, fail_rate: &str, seed: &str) -> Service {
     Service::start(
         env!("CARGO_BIN_EXE_shop-payments"),
-        &[("TOMBOLO_API_URL", &streams.url), ("FAIL_RATE", fail_rate), ("SEED", seed)],
+        &[("TOMBOLO_API_URL", streams.url()), ("FAIL_RATE", fail_rate), ("SEED", seed)],
     )
 }
 
@@ -97,7 +95,7 @@ fn orders(streams: &Streams, cart: &Service, payments: &Service) -> Service {
     Service::start(
         env!("CARGO_BIN_EXE_shop-orders"),
         &[
-            ("TOMBOLO_API_URL", &streams.url),
+            ("TOMBOLO_API_URL", streams.url()),
             ("CART_URL", &cart.url),
             ("PAYMENTS_URL", &payments.url),
             ("PAYMENT_TIMEOUT_S", "1"),
@@ -192,7 +190,7 @@ async fn what_happens_to_an_order_stands_in_its_stream_and_outlives_the_service(
     let cancelled = until(&orders, &sloop, "cancelled").await;
     assert_eq!(cancelled["reason"], "not paid within 1 s");
 
-    let client = tombolo_client::Client::connect(&shop.streams.url).unwrap();
+    let client = tombolo_client::Client::connect(shop.streams.url()).unwrap();
     let said = async |stream: &str| {
         let messages = client.read(tombolo_client::Read::stream(stream)).take(9).await.unwrap();
         messages.into_iter().map(|message| message.kind).collect::<Vec<_>>()
