@@ -296,45 +296,33 @@ impl Checks<'_> {
 
     /// Fixed ports, each of which one may have. Port 0 is whatever the system gives.
     fn ports(&mut self, draft: &ManifestDraft) {
-        let gateway = &draft.gateway;
-        let place = |name: &str| {
-            gateway.given.iter().find(|given| given.name == name).map(|given| given.value.clone())
-        };
-        let addresses = [
-            ("address", Some(gateway.value.address)),
-            ("api", Some(gateway.value.api)),
-            ("support", gateway.value.support),
+        let gateway = &draft.gateway.value;
+        let mut addresses = vec![
+            ("gateway", "address", Some(gateway.address), &draft.gateway.given),
+            ("gateway", "api", Some(gateway.api), &draft.gateway.given),
+            ("gateway", "support", gateway.support, &draft.gateway.given),
         ];
-        let own = addresses.into_iter().filter_map(|(key, address)| {
-            let span = place(key);
+        if let Some((streams, given)) = &draft.streams {
+            addresses.push(("streams", "messagedb", streams.messagedb, given));
+        }
+        if let Some((traces, given)) = &draft.traces {
+            addresses.push(("traces", "zipkin", traces.zipkin, given));
+            addresses.push(("traces", "otlp_http", traces.otlp_http, given));
+            addresses.push(("traces", "otlp_grpc", traces.otlp_grpc, given));
+        }
+        let own = addresses.into_iter().filter_map(|(section, key, address, given)| {
+            let address = address?;
+            let span = given.iter().find(|given| given.name == key).map(|given| given.value.clone());
             let default = if span.is_none() { " (its default)" } else { "" };
-            let (ip, port) = address.map(|address| (address.ip(), address.port()))?;
-            Some(Listener { who: format!("`{key}` of `gateway`{default}"), ip: Some(ip), port, span })
-        });
-        let of_streams = draft.streams.as_ref().and_then(|(streams, given)| {
-            let span = given.iter().find(|given| given.name == "messagedb").map(|given| given.value.clone());
-            let default = if span.is_none() { " (its default)" } else { "" };
-            let (ip, port) = streams.messagedb.map(|address| (address.ip(), address.port()))?;
-            Some(Listener { who: format!("`messagedb` of `streams`{default}"), ip: Some(ip), port, span })
-        });
-        let of_traces = draft.traces.iter().flat_map(|(traces, given)| {
-            let addresses =
-                [("zipkin", traces.zipkin), ("otlp_http", traces.otlp_http), ("otlp_grpc", traces.otlp_grpc)];
-            addresses.into_iter().filter_map(|(key, address)| {
-                let span = given.iter().find(|given| given.name == key).map(|given| given.value.clone());
-                let default = if span.is_none() { " (its default)" } else { "" };
-                let (ip, port) = address.map(|address| (address.ip(), address.port()))?;
-                Some(Listener { who: format!("`{key}` of `traces`{default}"), ip: Some(ip), port, span })
-            })
+            let who = format!("`{key}` of `{section}`{default}");
+            Some(Listener { who, ip: Some(address.ip()), port: address.port(), span })
         });
         let of_services = draft.services.iter().filter_map(|service| {
             let Placed { value: port, span } = service.port.clone()?;
             Some(Listener { who: format!("service `{}`", service.name), ip: None, port, span: Some(span) })
         });
         let mut taken: BTreeMap<u16, Vec<Listener>> = BTreeMap::new();
-        for listener in
-            own.chain(of_streams).chain(of_traces).chain(of_services).filter(|listener| listener.port != 0)
-        {
+        for listener in own.chain(of_services).filter(|listener| listener.port != 0) {
             let others = taken.entry(listener.port).or_default();
             if let Some(other) = others.iter().find(|other| meet(other.ip, listener.ip))
                 && let Some(span) = listener.span.as_ref().or(other.span.as_ref())

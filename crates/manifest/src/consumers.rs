@@ -5,13 +5,11 @@ use crate::draft::{Given, ManifestDraft};
 use crate::fields::{Section, key};
 use crate::kinds::Kind;
 use crate::names;
-use crate::reader::{Reader, found};
+use crate::reader::Reader;
 use crate::yaml::{Node, ScalarKind, Value};
 use base::Span;
 use std::time::Duration;
 
-/// Most consumers of a manifest.
-pub(crate) const CONSUMERS_MAX: usize = 256;
 /// Bytes of a consumer's name.
 const NAME_BYTES_MAX: usize = 100;
 /// Types that a consumer may name.
@@ -209,17 +207,8 @@ pub(crate) static CONSUMER: Section<Consumer> = Section {
 impl Reader {
     /// The value of `consumers`.
     pub(crate) fn consumers(&mut self, node: &Node, draft: &mut ManifestDraft) {
-        let entries = match &node.value {
-            Value::Map(entries) => entries,
-            _ if node.is_null() => return,
-            _ => return self.wrong(node),
-        };
-        for (number, entry) in entries.iter().enumerate() {
+        for entry in self.entries(node) {
             let name = &entry.key;
-            if number == CONSUMERS_MAX {
-                let message = format!("there are {} consumers, at most {CONSUMERS_MAX} go", entries.len());
-                return self.error("too_many", message, &entry.key_span, "");
-            }
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
                 let message = format!("`{name}` can't be a consumer's name");
@@ -227,19 +216,10 @@ impl Reader {
                 self.error("bad_name", message, &entry.key_span, &hint);
             }
             let mut value = Consumer::new(name.clone(), entry.key_span.clone());
-            match &entry.value.value {
-                Value::Map(_) => {
-                    let owner = format!(" of consumer `{name}`");
-                    let given = self.fields(&CONSUMER, owner, &entry.value, &mut value);
-                    self.check_backoff(&value, &given);
-                    draft.consumers.push(ConsumerDraft { value, given });
-                }
-                Value::Refused => {}
-                _ => {
-                    let message = format!("consumer `{name}` must be a map, found {}", found(&entry.value));
-                    let hint = format!("for example `{name}: {{category: order, handler: shop/orders}}`");
-                    self.error("wrong_type", message, &entry.value.span, &hint);
-                }
+            let hint = format!("for example `{name}: {{category: order, handler: shop/orders}}`");
+            if let Some(given) = self.named(&CONSUMER, entry, &mut value, &hint) {
+                self.check_backoff(&value, &given);
+                draft.consumers.push(ConsumerDraft { value, given });
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The keys of the manifest, section by section: the one table that the reader, the check for unknown keys,
-//! the JSON Schema and the reference page follow. A new key is a line here and a field in `values.rs`.
+//! the JSON Schema and the reference page follow. A new key is a line here and a field in `values.rs`; those of
+//! streams and consumers stand in files of their own, with how their kinds are read.
 
 use crate::consumers::CONSUMER;
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
-use crate::values::{Gateway, Keep, Limits, Log, LogFormat, Restart, RestartWhen, Streams, Traces};
+use crate::streams::{KEEP, STREAMS};
+use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen, Streams, Traces};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -397,59 +399,6 @@ pub(crate) static GATEWAY: Section<Gateway> = Section {
     ],
 };
 
-pub(crate) static STREAMS: Section<Streams> = Section {
-    name: "streams",
-    doc: "Where streams of messages are kept, and how clients of Message DB reach them.",
-    fields: &[
-        key("store", Kind::StoreUrl)
-            .default_note("files in `dir`")
-            .example("postgres://tombolo@db.internal:5432/tombolo")
-            .doc(
-                "The PostgreSQL database that keeps the messages, which several nodes and other clients of Message DB \
-                 may share. Without a password in it the variable `PGPASSWORD` holds it.",
-            )
-            .put(|r, node, s| s.store = r.store_url(node)),
-        key("dir", Kind::Path)
-            .default(".tombolo/store")
-            .example("/var/lib/tombolo")
-            .doc("The data directory, where no `store` is given; `tombolo store verify` and its kin read it.")
-            .put(|r, node, s| r.put(node, &mut s.dir, Reader::path)),
-        key("messagedb", Kind::LocalOrOff)
-            .default("127.0.0.1:5433")
-            .example("off")
-            .doc("Message DB's interface over the PostgreSQL protocol. `off`: none.")
-            .put(|r, node, s| r.put_address_or_off(node, &mut s.messagedb)),
-        key("sql_condition", Kind::Flag)
-            .default("false")
-            .example("true")
-            .doc("Clients may give a `condition` in SQL without asking for it, as Message DB's setting of this name.")
-            .put(|r, node, s| r.put(node, &mut s.sql_condition, Reader::flag)),
-        key("keep", Kind::Keep)
-            .default_note("everything")
-            .example("{metric: {age: 720h}, audit: {count: 1000000}}")
-            .doc(
-                "How long messages stay, by category: the oldest go for good, once an hour. Messages of other \
-                 categories stay.",
-            )
-            .put(|r, node, s| s.keep = r.keep(node)),
-    ],
-};
-
-pub(crate) static KEEP: Section<Keep> = Section {
-    name: "keep",
-    doc: "What stays of a category of messages. Positions of what stays do not change.",
-    fields: &[
-        key("age", Kind::Duration(Duration::from_secs(1), Duration::from_secs(100 * 366 * 24 * 3600)))
-            .example("720h")
-            .doc("Messages go when they are older.")
-            .put(|r, node, k| k.age = r.duration(node).or(k.age)),
-        key("count", Kind::Whole(0, i64::MAX))
-            .example("1000000")
-            .doc("The oldest messages go while there are more.")
-            .put(|r, node, k| k.count = r.whole(node).map(i64::unsigned_abs).or(k.count)),
-    ],
-};
-
 pub(crate) static TRACES: Section<Traces> = Section {
     name: "traces",
     doc: "Where spans come in (the API's address takes them as well), and how long they are kept.",
@@ -569,44 +518,6 @@ pub(crate) static LIMITS: Section<Limits> = Section {
             }),
     ],
 };
-
-/// Words that people bring along from other tools, the section they would stand in, and what to do instead.
-pub(crate) static FOREIGN: &[(&str, &str, &str)] = &[
-    ("manifest", "version", "a manifest has no version: remove the line"),
-    ("manifest", "volumes", "services run on this machine and see its files: remove the block"),
-    ("manifest", "networks", "services reach each other through `calls`: remove the block"),
-    ("service", "image", "Tombolo runs programs: `run: docker run --rm -p $PORT:80 IMAGE` starts an image"),
-    ("service", "command", "write `run`"),
-    ("service", "cmd", "write `run`"),
-    ("service", "exec", "write `run`"),
-    ("service", "environment", "write `env`"),
-    ("service", "ports", "write `port`, with one number; traffic from outside comes in through `routes`"),
-    ("service", "expose", "write `port`, with one number"),
-    ("service", "healthcheck", "write `health`"),
-    ("service", "working_dir", "write `dir`"),
-    ("service", "cwd", "write `dir`"),
-    ("service", "links", "write `calls`"),
-    ("service", "url", "write `at`"),
-    ("service", "address", "write `at`"),
-    ("service", "deploy", "write `replicas` in the service itself"),
-    ("service", "stop_grace_period", "write `stop_grace`"),
-    ("service", "volumes", "the service runs on this machine and sees its files: remove the line"),
-    (
-        "service",
-        "routes",
-        "routes stand at the top level; one reaches this service with `\"service://NAME\"`",
-    ),
-    ("health", "test", "write `command`"),
-    ("health", "path", "write `http`"),
-    ("health", "retries", "write `failures`"),
-    ("restart", "policy", "write `when`"),
-    ("restart", "condition", "write `when`"),
-    ("restart", "max_attempts", "write `limit`"),
-    ("gateway", "listen", "write `address`"),
-    ("gateway", "port", "write `address`, such as `127.0.0.1:9090`"),
-    ("gateway", "tls", "write `tls_cert` and `tls_key`"),
-    ("log", "level", "there is no level to set"),
-];
 
 pub(crate) const fn key(name: &'static str, kind: Kind) -> About {
     About { name, kind, default: "", default_note: "", example: "", doc: "" }

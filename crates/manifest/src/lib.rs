@@ -19,6 +19,7 @@ mod reader;
 mod reference;
 mod schema;
 mod secrets;
+mod streams;
 mod texts;
 mod values;
 mod yaml;

@@ -5,23 +5,22 @@
 mod service;
 mod wording;
 
-pub(crate) use wording::found;
-use wording::shown;
+use wording::{found, shown};
 
 use crate::draft::{Given, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, words_of};
 use crate::names;
 use crate::texts::TextMap;
-use crate::values::{Keep, RoutesEntry, StoreUrl};
-use crate::yaml::{Node, Scalar, ScalarKind, Value};
+use crate::values::RoutesEntry;
+use crate::yaml::{Entry, Node, Scalar, ScalarKind, Value};
 use base::{Diagnostic, Source, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Most services of a manifest.
-pub(crate) const SERVICES_MAX: usize = 256;
+/// Most entries of a map of names, such as services.
+pub(crate) const NAMED_MAX: usize = 256;
 
 /// Reads values and gathers what is wrong with them.
 pub(crate) struct Reader {
@@ -313,43 +312,6 @@ impl Reader {
         }
     }
 
-    /// What stays of categories of messages.
-    pub(crate) fn keep(&mut self, node: &Node) -> Vec<Keep> {
-        let Value::Map(entries) = &node.value else {
-            self.wrong(node);
-            return Vec::new();
-        };
-        let mut keeps = Vec::new();
-        for entry in entries {
-            if entry.key.is_empty() || entry.key.contains('-') {
-                let message = format!("`{}` is no category of messages", entry.key);
-                let hint = "a category is what stands before the first `-` in the name of a stream";
-                self.error("bad_category", message, &entry.key_span, hint);
-                continue;
-            }
-            let mut keep = Keep { category: entry.key.clone(), ..Keep::default() };
-            let given = self.section(&fields::KEEP, &entry.value, &mut keep);
-            if given.is_empty() && !matches!(entry.value.value, Value::Refused) {
-                let message = format!("`keep` does not say what stays of `{}`", entry.key);
-                self.error("no_value", message, &entry.key_span, "give it an `age`, a `count` or both");
-            }
-            keeps.push(keep);
-        }
-        keeps
-    }
-
-    /// The address of a PostgreSQL database. It is noted as a secret first.
-    pub(crate) fn store_url(&mut self, node: &Node) -> Option<StoreUrl> {
-        self.secrets.push(node.span.clone());
-        let text = self.text(node)?;
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Some(StoreUrl(text));
-        }
-        let message = format!("`{}`{} must be {}", self.about.name, self.owner, self.about.kind.expected());
-        self.error("bad_store", message, &node.span, "leave it out to keep messages in files of `dir`");
-        None
-    }
-
     /// One path.
     pub(crate) fn path(&mut self, node: &Node) -> Option<PathBuf> {
         self.text(node).map(PathBuf::from)
@@ -407,17 +369,8 @@ impl Reader {
 
     /// The value of `services`.
     pub(crate) fn services(&mut self, node: &Node, draft: &mut ManifestDraft) {
-        let entries = match &node.value {
-            Value::Map(entries) => entries,
-            _ if node.is_null() => return,
-            _ => return self.wrong(node),
-        };
-        for (number, entry) in entries.iter().enumerate() {
+        for entry in self.entries(node) {
             let name = &entry.key;
-            if number == SERVICES_MAX {
-                let message = format!("there are {} services, at most {SERVICES_MAX} are run", entries.len());
-                return self.error("too_many", message, &entry.key_span, "");
-            }
             if !names::is_service_name(name) {
                 let message = format!("`{name}` can't be a service's name");
                 let hint = match names::valid_spelling(name) {
@@ -427,31 +380,64 @@ impl Reader {
                 self.error("bad_name", message, &entry.key_span, &hint);
             }
             let mut service = ServiceDraft::new(name.clone(), entry.key_span.clone());
-            match &entry.value.value {
-                Value::Map(_) => {
-                    let owner = format!(" of service `{name}`");
-                    service.given = self.fields(&fields::SERVICE, owner, &entry.value, &mut service);
+            let hint = match entry.value.scalar() {
+                Some(Scalar { text, kind: ScalarKind::Text, .. }) if text.starts_with("http") => {
+                    format!("write `{name}: {{at: {}}}`", shown(text))
                 }
-                _ if entry.value.is_null() => {}
-                Value::Refused => service.unreadable = true,
-                _ => {
-                    let message = format!("service `{name}` must be a map, found {}", found(&entry.value));
-                    let hint = match entry.value.scalar() {
-                        Some(scalar)
-                            if scalar.kind == ScalarKind::Text && scalar.text.starts_with("http") =>
-                        {
-                            format!("write `{name}: {{at: {}}}`", shown(&scalar.text))
-                        }
-                        Some(scalar) if scalar.kind == ScalarKind::Text => {
-                            format!("write `{name}: {{run: {}}}`", shown(&scalar.text))
-                        }
-                        _ => format!("for example `{name}: {{run: npm start}}`"),
-                    };
-                    self.error("wrong_type", message, &entry.value.span, &hint);
-                    service.unreadable = true;
+                Some(Scalar { text, kind: ScalarKind::Text, .. }) => {
+                    format!("write `{name}: {{run: {}}}`", shown(text))
                 }
+                _ => format!("for example `{name}: {{run: npm start}}`"),
+            };
+            match self.named(&fields::SERVICE, entry, &mut service, &hint) {
+                Some(given) => service.given = given,
+                None => service.unreadable = true,
             }
             draft.services.push(service);
+        }
+    }
+
+    /// The entries of a map of names, as many as go.
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node) -> &'n [Entry] {
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            _ if node.is_null() => return &[],
+            _ => {
+                self.wrong(node);
+                return &[];
+            }
+        };
+        if let Some(entry) = entries.get(NAMED_MAX) {
+            let message = format!(
+                "`{}`{} has {} entries, at most {NAMED_MAX} go",
+                self.about.name,
+                self.owner,
+                entries.len()
+            );
+            self.error("too_many", message, &entry.key_span, "");
+        }
+        &entries[..entries.len().min(NAMED_MAX)]
+    }
+
+    /// What an entry of a map of names says, which is a section. Answers which keys were given; `None`, and the hint
+    /// beside the error, for what is no map.
+    pub(crate) fn named<T>(
+        &mut self,
+        section: &Section<T>,
+        entry: &Entry,
+        into: &mut T,
+        hint: &str,
+    ) -> Option<Vec<Given>> {
+        let owner = format!("{} `{}`", section.name, entry.key);
+        match &entry.value.value {
+            Value::Map(_) => Some(self.fields(section, format!(" of {owner}"), &entry.value, into)),
+            _ if entry.value.is_null() => Some(Vec::new()),
+            Value::Refused => None,
+            _ => {
+                let message = format!("{owner} must be a map, found {}", found(&entry.value));
+                self.error("wrong_type", message, &entry.value.span, hint);
+                None
+            }
         }
     }
 }

@@ -1,10 +1,48 @@
 //! What is said of a wrong key or value: what was expected, what was found, and what to write instead.
 
 use super::Reader;
-use crate::fields::{self, About, FOREIGN, Section};
+use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, and_words};
 use crate::yaml::{Entry, Node, Scalar, ScalarKind, Style, Value};
 use base::{Diagnostic, Span};
+
+/// Words that people bring along from other tools, the section they would stand in, and what to do instead.
+static FOREIGN: &[(&str, &str, &str)] = &[
+    ("manifest", "version", "a manifest has no version: remove the line"),
+    ("manifest", "volumes", "services run on this machine and see its files: remove the block"),
+    ("manifest", "networks", "services reach each other through `calls`: remove the block"),
+    ("service", "image", "Tombolo runs programs: `run: docker run --rm -p $PORT:80 IMAGE` starts an image"),
+    ("service", "command", "write `run`"),
+    ("service", "cmd", "write `run`"),
+    ("service", "exec", "write `run`"),
+    ("service", "environment", "write `env`"),
+    ("service", "ports", "write `port`, with one number; traffic from outside comes in through `routes`"),
+    ("service", "expose", "write `port`, with one number"),
+    ("service", "healthcheck", "write `health`"),
+    ("service", "working_dir", "write `dir`"),
+    ("service", "cwd", "write `dir`"),
+    ("service", "links", "write `calls`"),
+    ("service", "url", "write `at`"),
+    ("service", "address", "write `at`"),
+    ("service", "deploy", "write `replicas` in the service itself"),
+    ("service", "stop_grace_period", "write `stop_grace`"),
+    ("service", "volumes", "the service runs on this machine and sees its files: remove the line"),
+    (
+        "service",
+        "routes",
+        "routes stand at the top level; one reaches this service with `\"service://NAME\"`",
+    ),
+    ("health", "test", "write `command`"),
+    ("health", "path", "write `http`"),
+    ("health", "retries", "write `failures`"),
+    ("restart", "policy", "write `when`"),
+    ("restart", "condition", "write `when`"),
+    ("restart", "max_attempts", "write `limit`"),
+    ("gateway", "listen", "write `address`"),
+    ("gateway", "port", "write `address`, such as `127.0.0.1:9090`"),
+    ("gateway", "tls", "write `tls_cert` and `tls_key`"),
+    ("log", "level", "there is no level to set"),
+];
 
 impl Reader {
     /// Says that something is wrong.
@@ -94,7 +132,7 @@ impl Reader {
 }
 
 /// What was found, in words.
-pub(crate) fn found(node: &Node) -> String {
+pub(super) fn found(node: &Node) -> String {
     match &node.value {
         Value::Refused => "something else".to_owned(),
         Value::List(_) => "a list".to_owned(),

@@ -8,6 +8,7 @@ mod names_and_ports;
 mod places;
 mod properties;
 mod services;
+mod streams;
 mod syntax;
 mod values;
 

@@ -203,11 +203,11 @@ fn there_are_at_most_so_many_services() {
     check(
         &format!("services:\n{many}"),
         expect![[r#"
-        error: there are 257 services, at most 256 are run
-           --> tombolo.yaml:258:3
-            |
-        258 |   s256: {run: a}
-            |   ^^^^"#]],
+            error: `services` has 257 entries, at most 256 go
+               --> tombolo.yaml:258:3
+                |
+            258 |   s256: {run: a}
+                |   ^^^^"#]],
     );
 }
 
