@@ -1,23 +1,45 @@
-//! What must not be shown: the values of variables. Diagnostics print the line they are about, so they are
-//! given a copy of the text with these values made unreadable, its bytes and columns unchanged.
+//! What must not be shown: the values of variables, and passwords in URLs wherever they stand. Diagnostics print the
+//! line they are about, so they are given a copy of the text with these made unreadable, its bytes and columns unchanged.
 
 use base::{Source, Span};
 
-/// A copy with these bytes hidden.
+/// A copy with these bytes hidden, and with them the passwords in URLs.
 pub(crate) fn hide(source: &Source, spans: &[Span]) -> Source {
+    let mut spans = spans.to_vec();
+    spans.extend(passwords(&source.text));
     if spans.is_empty() {
         return source.clone();
     }
-    let mut spans: Vec<&Span> = spans.iter().collect();
+    Source::new(source.name.clone(), veiled(&source.text, spans))
+}
+
+/// A text whose URLs show no password.
+pub(crate) fn without_passwords(text: &str) -> String {
+    veiled(text, passwords(text).collect())
+}
+
+/// Where passwords stand in the URLs of a text, be they wrong ones or under a wrong key. Rather too much than too
+/// little: some passwords hold a `/`.
+fn passwords(text: &str) -> impl Iterator<Item = Span> + '_ {
+    text.match_indices("://").filter_map(|(at, sign)| {
+        let begin = at + sign.len();
+        let url = text[begin..].split(|end: char| end.is_whitespace() || matches!(end, '"' | '\'')).next()?;
+        let (user, _) = url.rsplit_once('@')?;
+        let colon = user.find(':')?;
+        Some(begin + colon + 1..begin + user.len())
+    })
+}
+
+fn veiled(text: &str, mut spans: Vec<Span>) -> String {
     spans.sort_by_key(|span| span.start);
-    let mut text = String::with_capacity(source.text.len());
     let mut spans = spans.into_iter().peekable();
-    for (at, character) in source.text.char_indices() {
+    let mut veiled = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
         while spans.next_if(|span| span.end <= at).is_some() {}
         let hidden = spans.peek().is_some_and(|span| span.start <= at);
-        text.push(if hidden { veil(character) } else { character });
+        veiled.push(if hidden { veil(character) } else { character });
     }
-    Source::new(source.name.clone(), text)
+    veiled
 }
 
 /// A copy with everything hidden that looks like a variable's value, for a text that is no YAML: what follows
@@ -97,6 +119,16 @@ mod tests {
         let hidden = hide(&source, std::slice::from_ref(&value));
         assert_eq!(&*hidden.text, "A: *\u{b7}\u{2022}\u{1f512} *\nB: open");
         assert_eq!(hidden.text.len(), source.text.len());
+    }
+
+    #[test]
+    fn urls_show_no_password_and_everything_else() {
+        let check = |text: &str, shown: &str| assert_eq!(without_passwords(text), shown);
+        check("postgres://ada:s3/c@r@db:5432/x?a=b c:d@e", "postgres://ada:******@db:5432/x?a=b c:d@e");
+        check("['http://a:b@c', \"x://:d@e\"]", "['http://a:*@c', \"x://:*@e\"]");
+        for open in ["http://10.0.0.5:8080/a", "postgres://ada@db:5432/x", "a:b@c", "://", "://@", ""] {
+            check(open, open);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Reader;
 use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, and_words};
+use crate::secrets::without_passwords;
 use crate::yaml::{Entry, Node, Scalar, ScalarKind, Style, Value};
 use base::{Diagnostic, Span};
 
@@ -41,6 +42,11 @@ static FOREIGN: &[(&str, &str, &str)] = &[
     ("gateway", "listen", "write `address`"),
     ("gateway", "port", "write `address`, such as `127.0.0.1:9090`"),
     ("gateway", "tls", "write `tls_cert` and `tls_key`"),
+    ("streams", "url", "write `store`"),
+    ("streams", "database", "write `store`"),
+    ("traces", "retention", "write `keep_age`"),
+    ("consumer", "service", "write `handler`, such as `shop/orders`"),
+    ("consumer", "url", "write `handler`, such as `shop/orders`"),
     ("log", "level", "there is no level to set"),
 ];
 
@@ -147,9 +153,10 @@ pub(super) fn found(node: &Node) -> String {
     }
 }
 
-/// The first line of a text, and not too much of it.
+/// The first line of a text, and not too much of it. URLs show no password.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
+    let text = without_passwords(text);
     let line = text.lines().next().unwrap_or_default();
     if line.chars().count() > MOST || line.len() < text.trim_end().len() {
         let short: String = line.chars().take(MOST).collect();

@@ -176,10 +176,10 @@ services:
               |                            ^^^^^^^^^^^^
               |
               = hint: use `http://` or `https://`
-            error: `at` of service `d` takes no user or password, found `http://user:password@x:80`
+            error: `at` of service `d` takes no user or password, found `http://user:********@x:80`
              --> tombolo.yaml:6:11
               |
-            6 |   d: {at: 'http://user:password@x:80'}
+            6 |   d: {at: 'http://user:********@x:80'}
               |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^
               |
               = hint: send them with a filter on the route

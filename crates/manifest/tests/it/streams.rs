@@ -155,6 +155,54 @@ fn a_wrong_store_is_not_shown() {
 }
 
 #[test]
+fn a_password_is_not_shown_wherever_it_stands() {
+    check(
+        "streams: {stor: 'postgres://ada:secret@db/tombolo'}",
+        expect![[r#"
+        error: unknown key `stor` in `streams`
+         --> tombolo.yaml:1:11
+          |
+        1 | streams: {stor: 'postgres://ada:******@db/tombolo'}
+          |           ^^^^
+          |
+          = hint: did you mean `store`?"#]],
+    );
+    check(
+        "streams: postgres://ada:secret@db/tombolo",
+        expect![[r#"
+        error: `streams` must be a map of settings, found the text `postgres://ada:******@db/tombolo`
+         --> tombolo.yaml:1:10
+          |
+        1 | streams: postgres://ada:******@db/tombolo
+          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: for example `streams: {messagedb: '127.0.0.1:5433'}`"#]],
+    );
+    check(
+        "streams:\n  store: postgres://ada:secret@db/a\n  store: postgres://ada:secret@db/b",
+        expect![[r#"
+            error: `store` is given twice
+             --> tombolo.yaml:3:3
+              |
+            3 |   store: postgres://ada:***********
+              |   ^^^^^
+              |
+              = hint: the first is on line 2: keep one of them"#]],
+    );
+    check(
+        "streams: {store: 'postgres://ada:secret@db/tombolo",
+        expect![[r#"
+        error: this quote is never closed
+         --> tombolo.yaml:1:18
+          |
+        1 | streams: {store: 'postgres://ada:******@db/tombolo
+          |                  ^
+          |
+          = hint: add the closing quote; inside single quotes write `''` for one, inside double quotes `\"`"#]],
+    );
+}
+
+#[test]
 fn mistakes_in_traces_are_told_with_their_places() {
     check(
         "
@@ -216,7 +264,7 @@ traces:
             9 |   retention: 7d
               |   ^^^^^^^^^
               |
-              = hint: the keys here are `zipkin`, `otlp_http`, `otlp_grpc`, `dir`, `keep_age`, `keep_size` and `strict_trace_id`"#]],
+              = hint: write `keep_age`"#]],
     );
 }
 
