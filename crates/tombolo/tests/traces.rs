@@ -1,11 +1,15 @@
 //! Spans at the door: `tombolo up` takes them on Zipkin's port, on OTLP's and on that of the API; what was taken a
-//! second ago outlives a kill.
+//! second before a kill in the midst of the rush outlives it, and no other is lost.
 
 mod support;
 
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
-use support::{Folder, Running, eventually, taken};
+use std::time::{Duration, Instant};
+use support::{Folder, PATIENCE, Running, eventually, taken};
 
 /// A folder whose manifest asks for traces, and where Zipkin's API and OTLP are.
 fn folder() -> (Folder, String, String) {
@@ -57,7 +61,7 @@ fn spans_come_in_by_all_doors_and_outlive_a_kill() {
         "Origin: http://evil.example",
         &format!("{zipkin}/api/v2/services"),
     ]);
-    assert_eq!(page, "pages of this origin may not call403");
+    assert_eq!(page, "a page of another origin may not call this API403");
 
     // The API's address serves the same, and its own calls want the token as ever.
     let run = std::fs::read_to_string(folder.path().join(".tombolo/run.json")).expect("it runs");
@@ -91,4 +95,101 @@ fn a_port_that_somebody_has_is_told() {
     let shown = folder.run(&["up"]);
     assert!(shown.contains("Zipkin's API") && shown.ends_with("exit 1\n"), "{shown}");
     drop(held);
+}
+
+/// Traces of a service, fewer than one answer may have.
+const OF_A_SERVICE: usize = 5_000;
+
+/// A client that brings traces, one a message, over a connection that stays.
+struct Sender(BufReader<TcpStream>);
+
+impl Sender {
+    fn to(zipkin: &str) -> Self {
+        let stream = TcpStream::connect(zipkin.trim_start_matches("http://")).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        Self(BufReader::new(stream))
+    }
+
+    /// Brings the trace of this number; whether it was taken.
+    fn send(&mut self, trace: usize, spans: usize) -> std::io::Result<bool> {
+        let service = trace / OF_A_SERVICE;
+        let span = |id| {
+            format!(
+                r#"{{"traceId":"{trace:016x}","id":"{id:x}","timestamp":1764158400000000,"localEndpoint":{{"serviceName":"rush-{service}"}}}}"#
+            )
+        };
+        let spans: Vec<String> = (1..=spans).map(span).collect();
+        let body = format!("[{}]", spans.join(","));
+        // In one piece, as the second of two would wait for the first to be acknowledged.
+        let head = "POST /api/v2/spans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut answer)? == 0 {
+                return Ok(false);
+            }
+        }
+        assert!(answer.to_ascii_lowercase().contains("content-length: 0\r\n"), "{answer}");
+        Ok(answer.starts_with("HTTP/1.1 202 "))
+    }
+}
+
+/// How many spans there are of each trace, of those up to the last.
+fn kept(zipkin: &str, last: usize) -> BTreeMap<usize, usize> {
+    let mut kept = BTreeMap::new();
+    for service in 0..=last / OF_A_SERVICE {
+        let path = "/api/v2/traces?limit=10000&endTs=1764158460000&lookback=120000&serviceName=rush";
+        let answer = curl(&[&format!("{zipkin}{path}-{service}")]);
+        let traces: Vec<Vec<serde_json::Value>> = serde_json::from_str(&answer).expect(&answer);
+        for trace in traces {
+            let id = trace[0]["traceId"].as_str().unwrap_or_default();
+            let number = usize::from_str_radix(id, 16).expect("hex");
+            assert_eq!(kept.insert(number, trace.len()), None, "{id} is there twice");
+        }
+    }
+    kept
+}
+
+#[test]
+fn a_kill_in_the_midst_of_the_rush_loses_at_most_the_last_second() {
+    let (folder, zipkin, _) = folder();
+    let second = Duration::from_secs(1);
+    let (mut next, mut before) = (1, BTreeMap::new());
+    let mut running = up(&folder);
+    // Many spans are written when a batch is full, few when the first of them has waited long enough.
+    for spans in [10, 1] {
+        let mut taken: BTreeMap<usize, Instant> = BTreeMap::new();
+        let (mut sender, begun) = (Sender::to(&zipkin), Instant::now());
+        // Two thirds of what is taken may be lost, the rest may not.
+        while begun.elapsed() < second * 3 / 2 {
+            assert!(sender.send(next, spans).expect("it answers"), "trace {next} was refused");
+            taken.insert(next, Instant::now());
+            next += 1;
+        }
+        let killed = Instant::now();
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.wait(), -1);
+        running = up(&folder);
+        let now = kept(&zipkin, next);
+        let lost: Vec<Duration> = taken
+            .iter()
+            .filter(|(trace, _)| !now.contains_key(trace))
+            .map(|(_, when)| killed - *when)
+            .collect();
+        let oldest = lost.iter().max().copied().unwrap_or_default();
+        let told = format!(
+            "{spans} spans at once: of {} traces {} are lost, {oldest:?} old",
+            taken.len(),
+            lost.len()
+        );
+        assert!(oldest < second && taken.len() > 100, "{told}");
+        assert!(before.iter().all(|(trace, spans)| now.get(trace) == Some(spans)), "{told}, and older ones");
+        assert_eq!(now.len(), before.len() + taken.len() - lost.len(), "{told}, and some nobody brought");
+        let whole = taken.keys().filter_map(|trace| now.get(trace)).all(|there| *there == spans);
+        assert!(whole, "{told}, and others in part");
+        before = now;
+    }
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait(), 0);
 }
