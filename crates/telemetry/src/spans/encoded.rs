@@ -113,5 +113,6 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Fault> {
 
 /// What the disk gave back is not what was written.
 pub(crate) fn damaged() -> Fault {
-    Fault::new(FaultKind::Io, "a block of spans is damaged").hint("remove its file; its spans are lost")
+    Fault::new(FaultKind::Io, "a block of spans is damaged")
+        .hint("remove its file, whose spans are lost then")
 }

@@ -107,6 +107,15 @@ struct Shared {
 }
 
 impl Shared {
+    /// Counts links until so many traces are left that wait for it.
+    fn settle(&self, left: usize) -> Result<(), Fault> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut links = std::mem::take(&mut state.live.links);
+        let settled = links.settle(left, |trace| state.sealed_spans_of(trace));
+        state.live.links = links;
+        settled
+    }
+
     fn tell(&self, written: Result<(), String>) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = written.err();
     }
@@ -146,7 +155,7 @@ impl State {
     fn read(&self, file: &File, places: &[Place], spans: &mut Vec<Span>) -> Result<(), Fault> {
         for place in places {
             let block = file.block(&self.cache, place.block)?;
-            spans.extend(blocks::chunk(&block, place.start)?);
+            spans.extend(blocks::chunk(&block, place.start).map_err(|fault| file.fault(fault))?);
         }
         Ok(())
     }
@@ -175,7 +184,7 @@ impl std::fmt::Debug for SpanStore {
 struct Queue {
     /// Only `None` while it is dropped.
     commands: Option<mpsc::UnboundedSender<Command>>,
-    writer: Option<JoinHandle<Result<(), Fault>>>,
+    writer: Option<JoinHandle<()>>,
     /// Locked while it is open.
     _lock: std::fs::File,
 }
@@ -220,7 +229,9 @@ impl SpanStore {
         // Bounded by the bytes that may wait, which every sender asks for first.
         let (commands, receiver) = mpsc::unbounded_channel();
         let writer = writer::Writer::new(dir.to_owned(), shared.clone(), connection, receiver);
-        let thread = std::thread::Builder::new().name("span-writer".into()).spawn(move || writer.run())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let thread = std::thread::Builder::new().name("span-writer".into());
+        let thread = thread.spawn(move || runtime.block_on(writer.run()))?;
         let queue = Queue { commands: Some(commands), writer: Some(thread), _lock: lock };
         Ok((Self { shared, queue: Arc::new(queue) }, notes))
     }
@@ -241,6 +252,10 @@ impl SpanStore {
         }
         self.shared.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
         self.shared.counts.dropped.fetch_add(count, Ordering::Relaxed);
+        if fits {
+            let fault = Fault::new(Kind::Bug, "the thread that writes spans has ended");
+            return Err(fault.hint("start the program again"));
+        }
         let fault = Fault::new(Kind::Unavailable, "more spans come in than can be written");
         Err(fault.retry(Retry::Safe).hint("send fewer, or give the store a faster disk"))
     }
@@ -325,14 +340,11 @@ impl SpanStore {
         let minute = |time_ms: u64| (time_ms.saturating_mul(1_000) / MINUTE_US).min(i64::MAX as u64);
         let minutes = (minute(start_ms), minute(end_ms));
         self.look(move |shared| {
-            {
-                let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
-                let mut links = std::mem::take(&mut state.live.links);
-                let left = links.waiting().saturating_sub(COUNTED_AT_ONCE);
-                let settled = links.settle(left, |trace| state.sealed_spans_of(trace));
-                state.live.links = links;
-                settled?;
-            }
+            let waiting = {
+                let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
+                state.live.links.waiting()
+            };
+            shared.settle(waiting.saturating_sub(COUNTED_AT_ONCE))?;
             let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
             let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
             let mut count = |caller: String, callee: String, (calls, errors): Count| {

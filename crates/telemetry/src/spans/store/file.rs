@@ -79,7 +79,13 @@ impl File {
     /// Asks the database.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Fault> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&reader).map_err(|error| failed(&error))
+        look(&reader).map_err(|error| self.fault(failed(&error)))
+    }
+
+    /// Says of a fault which file it is of.
+    pub(crate) fn fault(&self, mut fault: Fault) -> Fault {
+        fault.message = format!("{} (`{}`)", fault.message, self.path.display());
+        fault
     }
 
     /// What a block holds.
@@ -89,7 +95,7 @@ impl File {
                 let mut ask = reader.prepare_cached("SELECT data FROM blocks WHERE id = ?1")?;
                 ask.query_row([block], |row| row.get(0))
             })?;
-            decompress(&data)
+            decompress(&data).map_err(|fault| self.fault(fault))
         })
     }
 
@@ -98,7 +104,7 @@ impl File {
         &self,
         table: Pages,
         (low, high): (u64, u64),
-        mut page: impl FnMut(&[u8]),
+        mut page: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.look(|reader| {
             let mut first = reader.prepare_cached(table.first())?;
@@ -106,10 +112,12 @@ impl File {
             let mut ask = reader.prepare_cached(table.range())?;
             let mut rows = ask.query(params![from.unwrap_or(ordered(low)), ordered(high)])?;
             while let Some(row) = rows.next()? {
-                page(row.get_ref(0)?.as_blob()?);
+                if let Err(fault) = page(row.get_ref(0)?.as_blob()?) {
+                    return Ok(Err(self.fault(fault)));
+                }
             }
-            Ok(())
-        })
+            Ok(Ok(()))
+        })?
     }
 
     /// Bytes on the disk, of what is not yet in its place as well.
@@ -189,5 +197,7 @@ pub(crate) fn failed(error: &rusqlite::Error) -> Fault {
         let fault = Fault::new(Kind::Io, "the disk of the spans is full");
         return fault.retry(Retry::Safe).hint("make room on it, or keep fewer spans");
     }
-    Fault::new(Kind::Io, format!("the spans failed: {error}")).blame(Blame::Neighbour).retry(Retry::Safe)
+    Fault::new(Kind::Io, format!("the spans cannot be read or written: {error}"))
+        .blame(Blame::Neighbour)
+        .retry(Retry::Safe)
 }

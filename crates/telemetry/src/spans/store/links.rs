@@ -61,12 +61,9 @@ impl Trace {
 }
 
 impl Links {
-    /// Notes spans of a trace.
-    pub(crate) fn note(&mut self, id: u64, spans: &[Span], known: impl FnOnce(u64) -> bool) {
-        let trace = self.traces.entry(id).or_insert_with(|| {
-            let first = spans.iter().map(|span| span.timestamp_us).find(|time| *time != 0);
-            Trace { known: known(first.unwrap_or(0)), ..Trace::default() }
-        });
+    /// Notes spans of a trace. `known` says whether an older file may have spans of it.
+    pub(crate) fn note(&mut self, id: u64, spans: &[Span], known: impl FnOnce() -> bool) {
+        let trace = self.traces.entry(id).or_insert_with(|| Trace { known: known(), ..Trace::default() });
         for span in spans {
             trace.note(span);
             trace.spans.push(LinkSpan::of(span, |name| number(&mut self.numbers, &mut self.names, name)));

@@ -46,7 +46,7 @@ impl Live {
         spans: &[Span],
         arrived_us: u64,
         keys: &[String],
-        known: impl FnOnce(u64) -> bool,
+        known: impl FnOnce() -> bool,
     ) {
         let Some(first) = spans.first() else { return };
         let trace = first.trace.low;

@@ -63,13 +63,8 @@ impl Sealed {
         if (range, service) == ((ANY, ANY), None) {
             return Ok((0..self.chunks).collect());
         }
-        let (mut found, mut wrong) = (Vec::new(), Ok(()));
-        self.file.pages(Pages::Terms, range, |page| {
-            if let Err(fault) = read_terms(page, range, service, &mut found) {
-                wrong = Err(fault);
-            }
-        })?;
-        wrong?;
+        let mut found = Vec::new();
+        self.file.pages(Pages::Terms, range, |page| read_terms(page, range, service, &mut found))?;
         in_order(&mut found);
         Ok(found)
     }
@@ -82,19 +77,14 @@ impl Sealed {
             let page = first / CHUNKS_OF_A_PAGE as u32;
             let end = rest.partition_point(|chunk| chunk / CHUNKS_OF_A_PAGE as u32 == page);
             let key = u64::from(page) * CHUNKS_OF_A_PAGE as u64;
-            let mut whole = true;
             self.file.pages(Pages::Chunks, (key, key), |bytes| {
                 for chunk in &rest[..end] {
                     let at = (chunk % CHUNKS_OF_A_PAGE as u32) as usize * CHUNK_BYTES;
-                    match bytes.get(at..).and_then(|bytes| bytes.first_chunk()) {
-                        Some(bytes) => chunks.push(read_chunk(bytes)),
-                        None => whole = false,
-                    }
+                    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+                    chunks.push(read_chunk(bytes.ok_or_else(damaged)?));
                 }
+                Ok(())
             })?;
-            if !whole {
-                return Err(damaged());
-            }
             rest = &rest[end..];
         }
         Ok(chunks)
@@ -102,13 +92,9 @@ impl Sealed {
 
     /// Where the spans of a trace lie.
     pub(crate) fn places(&self, trace: u64) -> Result<Vec<Place>, Fault> {
-        let (mut places, mut wrong) = (Vec::new(), Ok(()));
-        self.file.pages(Pages::Traces, (trace, trace), |page| {
-            if let Err(fault) = read_traces(page, trace, &mut places) {
-                wrong = Err(fault);
-            }
-        })?;
-        wrong.map(|()| places)
+        let mut places = Vec::new();
+        self.file.pages(Pages::Traces, (trace, trace), |page| read_traces(page, trace, &mut places))?;
+        Ok(places)
     }
 }
 
@@ -202,11 +188,13 @@ pub(crate) fn seal(writer: &mut Connection, live: &Live) -> Result<(), Fault> {
                 filter.to_bytes()
             ],
         )?;
-        transaction.commit()?;
-        // The log that was written ahead is not needed any more; if it is in use it stays, which is no harm.
-        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        transaction.commit()
     })()
-    .map_err(|error: rusqlite::Error| failed(&error))
+    .map_err(|error: rusqlite::Error| failed(&error))?;
+    // The log that was written ahead is not needed any more. If it is in use, or the disk has no room for both, it
+    // stays, which is no harm: the file is full and must not be told to be otherwise.
+    _ = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(())
 }
 
 fn write_pages(writer: &Connection, live: &Live) -> rusqlite::Result<()> {

@@ -80,7 +80,8 @@ fn read_back(file: &File, state: &State, settings: &Settings) -> Result<Live, Fa
                 .prepare_cached("SELECT data FROM blocks WHERE id = ?1")?
                 .query_row([block], |row| row.get(0))
         })?;
-        let (arrived_us, chunks) = blocks::parse(&blocks::decompress(&data)?)?;
+        let parsed = blocks::decompress(&data).and_then(|raw| blocks::parse(&raw));
+        let (arrived_us, chunks) = parsed.map_err(|fault| file.fault(fault))?;
         for (start, spans) in chunks {
             add(&mut live, state, settings, Place { block, start }, &spans, arrived_us);
         }
@@ -93,7 +94,7 @@ fn read_back(file: &File, state: &State, settings: &Settings) -> Result<Live, Fa
 /// Puts a chunk into the index.
 fn add(live: &mut Live, state: &State, settings: &Settings, place: Place, spans: &[Span], arrived_us: u64) {
     let trace = spans.first().map_or(0, |span| span.trace.low);
-    let known = |_| state.sealed.iter().any(|sealed| sealed.may_have(trace));
+    let known = || state.sealed.iter().any(|sealed| sealed.may_have(trace));
     live.add(place, spans, arrived_us, &settings.autocomplete_keys, known);
 }
 
@@ -123,27 +124,23 @@ impl Writer {
     }
 
     /// Writes until nobody can give it anything any more.
-    pub(crate) fn run(mut self) -> Result<(), Fault> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        runtime.block_on(async {
-            let mut tended = self.shared.clock.now();
-            loop {
-                let passed = self.shared.clock.now().since(tended);
-                if passed >= TEND_EVERY {
-                    self.tend();
-                    tended = self.shared.clock.now();
-                }
-                let clock = self.shared.clock.clone();
-                tokio::select! {
-                    first = self.commands.recv() => match first {
-                        None => return,
-                        Some(first) => self.batch(first).await,
-                    },
-                    () = clock.sleep(TEND_EVERY.saturating_sub(passed)) => {}
-                }
+    pub(crate) async fn run(mut self) {
+        let mut tended = self.shared.clock.now();
+        loop {
+            let passed = self.shared.clock.now().since(tended);
+            if passed >= TEND_EVERY {
+                self.tend();
+                tended = self.shared.clock.now();
             }
-        });
-        Ok(())
+            let clock = self.shared.clock.clone();
+            tokio::select! {
+                first = self.commands.recv() => match first {
+                    None => return,
+                    Some(first) => self.batch(first).await,
+                },
+                () = clock.sleep(TEND_EVERY.saturating_sub(passed)) => {}
+            }
+        }
     }
 
     /// Gathers a batch and writes it.
@@ -183,7 +180,9 @@ impl Writer {
             Ok(()) => counts.kept.fetch_add(count, Ordering::Relaxed),
             Err(_) => counts.dropped.fetch_add(count, Ordering::Relaxed),
         };
-        self.shared.tell(written.map_err(|fault| fault.to_string()));
+        // What was written is kept, whatever comes of the files.
+        let cared = written.and_then(|()| self.care_for_files());
+        self.shared.tell(cared.map_err(|fault| fault.to_string()));
         for done in flushed {
             // Nobody may be left to hear it.
             _ = done.send(());
@@ -219,10 +218,13 @@ impl Writer {
             live.bytes += block.data.len() as u64;
             live.blocks = number + 1;
         }
-        let settled = live.links.settle(UNCOUNTED_MAX, |trace| state.sealed_spans_of(trace));
         state.live = live;
-        drop(state);
-        settled?;
+        Ok(())
+    }
+
+    /// Counts links if too many wait, and begins a new file if this one is full.
+    fn care_for_files(&mut self) -> Result<(), Fault> {
+        self.shared.settle(UNCOUNTED_MAX)?;
         if self.is_full() {
             self.begin_file()?;
             self.remove_old();
@@ -245,13 +247,7 @@ impl Writer {
     /// Closes the file and begins the next one.
     fn begin_file(&mut self) -> Result<(), Fault> {
         let shared = self.shared.clone();
-        {
-            let mut state = lock(&shared);
-            let mut live = std::mem::take(&mut state.live);
-            let settled = live.links.settle(0, |trace| state.sealed_spans_of(trace));
-            state.live = live;
-            settled?;
-        }
+        shared.settle(0)?;
         let number = self.state().file.as_ref().map_or(1, |file| file.number + 1);
         // First, so that a file that can't be made leaves all as it is.
         let (next, connection) = File::open(&self.dir, number)?;
