@@ -1,7 +1,7 @@
 //! Which service calls which, told from the spans of traces. A span is reduced to the few facts that this takes, so
 //! that those of open traces can be kept in memory; the rules are those of Zipkin's dependency links.
 
-use super::merge::{Piece, merge_pieces};
+use super::merge::{Mark, Piece, merge_pieces};
 use super::{Kind, Span};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -48,28 +48,12 @@ impl LinkSpan {
 }
 
 impl Piece for LinkSpan {
-    fn id(&self) -> u64 {
-        self.id
+    fn mark(&self) -> Mark {
+        Mark { id: self.id, parent: self.parent, kind: self.kind, shared: self.shared }
     }
 
-    fn parent(&self) -> u64 {
-        self.parent
-    }
-
-    fn set_parent(&mut self, parent: u64) {
-        self.parent = parent;
-    }
-
-    fn kind(&self) -> Option<Kind> {
-        self.kind
-    }
-
-    fn shared(&self) -> bool {
-        self.shared
-    }
-
-    fn set_shared(&mut self) {
-        self.shared = true;
+    fn complete(&mut self, parent: u64, shared: bool) {
+        (self.parent, self.shared) = (parent, shared);
     }
 
     fn may_be_at(&self, other: &Self) -> bool {

@@ -3,14 +3,26 @@
 
 use super::{Endpoint, Kind, Span};
 
-/// What tells pieces of one span from another, of a span or of what is left of it.
+/// What tells pieces of one span from those of another.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    pub(super) id: u64,
+    pub(super) parent: u64,
+    pub(super) kind: Option<Kind>,
+    pub(super) shared: bool,
+}
+
+impl Mark {
+    fn is_server(self) -> bool {
+        self.kind == Some(Kind::Server)
+    }
+}
+
+/// A report of a span, or what is left of one.
 pub(super) trait Piece {
-    fn id(&self) -> u64;
-    fn parent(&self) -> u64;
-    fn set_parent(&mut self, parent: u64);
-    fn kind(&self) -> Option<Kind>;
-    fn shared(&self) -> bool;
-    fn set_shared(&mut self);
+    fn mark(&self) -> Mark;
+    /// Fills in what the other side tells.
+    fn complete(&mut self, parent: u64, shared: bool);
     /// Whether both may be the same place.
     fn may_be_at(&self, other: &Self) -> bool;
     fn merge(&mut self, other: Self);
@@ -21,33 +33,33 @@ const ALIKE_MAX: usize = 64;
 
 /// One of each span, the side of the client before that of the server; otherwise as they came.
 pub(super) fn merge_pieces<P: Piece>(mut pieces: Vec<P>) -> Vec<P> {
-    pieces.sort_by_key(|piece| (piece.id(), piece.shared(), is_server(piece)));
+    pieces.sort_by_key(|piece| {
+        let mark = piece.mark();
+        (mark.id, mark.shared, mark.is_server())
+    });
     let mut kept: Vec<P> = Vec::with_capacity(pieces.len());
     for mut piece in pieces {
-        let alike = kept.iter().rev().take(ALIKE_MAX).take_while(|before| before.id() == piece.id()).count();
+        let mut mark = piece.mark();
+        let alike =
+            kept.iter().rev().take(ALIKE_MAX).take_while(|before| before.mark().id == mark.id).count();
         let alike = kept.len() - alike;
-        let Some(last) = kept[alike..].last() else {
+        let Some(last) = kept[alike..].last().map(P::mark) else {
             kept.push(piece);
             continue;
         };
         // Not all servers say that they share the id of their client.
-        if is_server(&piece) && !piece.shared() && (last.kind() == Some(Kind::Client) || last.shared()) {
-            piece.set_shared();
+        mark.shared |= mark.is_server() && (last.kind == Some(Kind::Client) || last.shared);
+        if mark.parent == 0 {
+            mark.parent = last.parent;
         }
-        if piece.parent() == 0 {
-            piece.set_parent(last.parent());
-        }
-        let same = |before: &&mut P| before.shared() == piece.shared() && before.may_be_at(&piece);
+        piece.complete(mark.parent, mark.shared);
+        let same = |before: &&mut P| before.mark().shared == mark.shared && before.may_be_at(&piece);
         match kept[alike..].iter_mut().find(same) {
             Some(same) => same.merge(piece),
             None => kept.push(piece),
         }
     }
     kept
-}
-
-fn is_server<P: Piece>(piece: &P) -> bool {
-    piece.kind() == Some(Kind::Server)
 }
 
 /// The spans of a trace, each once. The longest id of the trace becomes that of all.
@@ -62,28 +74,12 @@ pub fn merged(mut spans: Vec<Span>) -> Vec<Span> {
 }
 
 impl Piece for Span {
-    fn id(&self) -> u64 {
-        self.id
+    fn mark(&self) -> Mark {
+        Mark { id: self.id, parent: self.parent, kind: self.kind, shared: self.shared }
     }
 
-    fn parent(&self) -> u64 {
-        self.parent
-    }
-
-    fn set_parent(&mut self, parent: u64) {
-        self.parent = parent;
-    }
-
-    fn kind(&self) -> Option<Kind> {
-        self.kind
-    }
-
-    fn shared(&self) -> bool {
-        self.shared
-    }
-
-    fn set_shared(&mut self) {
-        self.shared = true;
+    fn complete(&mut self, parent: u64, shared: bool) {
+        (self.parent, self.shared) = (parent, shared);
     }
 
     fn may_be_at(&self, other: &Self) -> bool {
