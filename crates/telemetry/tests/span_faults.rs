@@ -1,5 +1,5 @@
 //! What goes wrong for the store of spans: a disk that takes no more, which is told and overcome; files that are
-//! damaged, which are named.
+//! damaged, which are named; a trace without an end, of which so much is read as is bearable.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -135,4 +135,24 @@ async fn a_damaged_file_is_named() {
         assert_eq!(fault.message, format!("a block of spans is damaged (`{}`)", path.display()));
         assert_eq!(fault.hint.as_deref(), Some("remove its file, whose spans are lost then"));
     }
+}
+
+#[tokio::test]
+async fn of_a_trace_without_an_end_the_first_spans_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 25_000);
+    let span = |number: u64| Span {
+        trace: TraceKey { high: 0, low: 1 },
+        id: number + 1,
+        timestamp_us: BEGAN_US + number,
+        local: Endpoint { service: "web".into(), ..Endpoint::default() },
+        ..Span::default()
+    };
+    for from in (0..60_000).step_by(10_000) {
+        store.offer((from..from + 10_000).map(span).collect()).unwrap();
+        store.flush().await;
+    }
+    assert_eq!((store.counts().kept, store.trouble()), (60_000, None));
+    let found = store.traces(vec![TraceKey { high: 0, low: 1 }]).await.unwrap().concat();
+    assert_eq!((found.len(), found.last().map(|span| span.id)), (50_000, Some(50_000)));
 }

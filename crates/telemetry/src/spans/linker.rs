@@ -1,10 +1,13 @@
 //! Which service calls which, told from the spans of traces. A span is reduced to the few facts that this takes, so
 //! that those of open traces can be kept in memory; the rules are those of Zipkin's dependency links.
 
-use super::merge::{Mark, Piece, merge_pieces};
+use super::merge::{ALIKE_MAX, Mark, Piece, merge_pieces};
 use super::{Kind, Span};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// Local spans between two sides of calls: one behind more of them is told by its own names alone.
+const ANCESTORS_MAX: usize = 1_000;
 
 /// What of a span the linker looks at. Services are numbers that the caller gives to names; 0 is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,8 +206,8 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
 /// The nearest span above that is one side of a call.
 fn remote_ancestor<'a>(spans: &'a [LinkSpan], parents: &[Option<usize>], at: usize) -> Option<&'a LinkSpan> {
     let mut above = parents[at];
-    // No chain of parents is longer than there are spans, unless it goes round.
-    for _ in 0..spans.len() {
+    // A chain of parents may go round.
+    for _ in 0..ANCESTORS_MAX {
         let span = &spans[above?];
         if span.kind.is_some() {
             return Some(span);
@@ -220,7 +223,7 @@ fn parents(spans: &[LinkSpan]) -> Vec<Option<usize>> {
     // Spans lie by id: those of one id are neighbours.
     let of_id = |id: u64| {
         let start = spans.partition_point(|span| span.id < id);
-        let length = spans[start..].iter().take_while(|span| span.id == id).count();
+        let length = spans[start..].iter().take(ALIKE_MAX).take_while(|span| span.id == id).count();
         start..start + length
     };
     let parent = |at: usize| {

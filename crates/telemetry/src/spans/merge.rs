@@ -29,7 +29,7 @@ pub(super) trait Piece {
 }
 
 /// Pieces of one id that another may belong to: those that were kept last.
-const ALIKE_MAX: usize = 64;
+pub(super) const ALIKE_MAX: usize = 64;
 
 /// One of each span, the side of the client before that of the server; otherwise as they came.
 pub(super) fn merge_pieces<P: Piece>(mut pieces: Vec<P>) -> Vec<P> {

@@ -25,10 +25,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Traces that are counted for one question about links; others that wait are counted later.
 const COUNTED_AT_ONCE: usize = 20_000;
+/// Spans of a trace that are read, the oldest of them, to the end of the message that passes it.
+const OF_A_TRACE_MAX: usize = 50_000;
+/// Questions that are answered at a time; others wait for their turn.
+const QUESTIONS_MAX: usize = 4;
 
 /// How spans are kept.
 #[derive(Clone, Debug)]
@@ -100,6 +104,7 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     state: RwLock<State>,
+    questions: Arc<Semaphore>,
     waiting_bytes: AtomicUsize,
     counts: Counters,
     /// Why the last write failed, if it did.
@@ -154,6 +159,9 @@ impl State {
 
     fn read(&self, file: &File, places: &[Place], spans: &mut Vec<Span>) -> Result<(), Fault> {
         for place in places {
+            if spans.len() >= OF_A_TRACE_MAX {
+                break;
+            }
             let block = file.block(&self.cache, place.block)?;
             spans.extend(blocks::chunk(&block, place.start).map_err(|fault| file.fault(fault))?);
         }
@@ -222,6 +230,7 @@ impl SpanStore {
             settings,
             clock,
             state: RwLock::new(state),
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             waiting_bytes: AtomicUsize::new(0),
             counts: Counters::default(),
             failed: Mutex::default(),
@@ -413,7 +422,13 @@ impl SpanStore {
         look: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let shared = self.shared.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&shared)).await;
+        // Nobody closes it. Whoever asked may be gone before there is an answer: its place is not free until then.
+        let place = self.shared.questions.clone().acquire_owned().await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            look(&shared)
+        });
+        let looked = looked.await;
         looked.unwrap_or_else(|error| Err(Fault::new(Kind::Bug, "reading spans failed").because(error)))
     }
 }

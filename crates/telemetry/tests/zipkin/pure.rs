@@ -183,3 +183,24 @@ fn parents_that_go_round_in_a_circle_are_no_trouble() {
     assert_eq!(links(&linker), Vec::<Value>::new());
     assert_eq!(parse_id("id", "0").unwrap(), 0);
 }
+
+#[test]
+fn any_trace_is_linked_in_bearable_time() {
+    let span = |id, parent, service: u64| Span {
+        trace: TraceKey { high: 0, low: 1 },
+        id,
+        parent,
+        local: Endpoint { service: format!("s{service}"), ..Endpoint::default() },
+        remote: Endpoint { service: "db".into(), ..Endpoint::default() },
+        ..Span::default()
+    };
+    let begun = std::time::Instant::now();
+    let mut linker = Linker::default();
+    // All of one id and below the first of them; each the parent of the next.
+    linker
+        .put_trace(&(1..=30_000).map(|service| span(1, u64::from(service > 1), service)).collect::<Vec<_>>());
+    linker.put_trace(&(1..=30_000).map(|id| span(id, id - 1, 1)).collect::<Vec<_>>());
+    assert_eq!(linker.links().len(), 30_000);
+    // Each by each, it took a minute and more.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}

@@ -2,6 +2,7 @@
 //! gets more spans is counted anew in the place of what it was; if an older file has spans of it, what is counted
 //! here is the difference.
 
+use super::names::NAME_BYTES_MAX;
 use super::terms::Hashed;
 use crate::spans::Span;
 use crate::spans::linker::{LinkSpan, links_of};
@@ -146,12 +147,12 @@ fn count(counts: &mut BTreeMap<Key, Count>, key: Key, (calls, errors): Count) {
     counted.1 += errors;
 }
 
-/// The number of a service, from 1 on; 0 is unknown, as are services beyond the bound.
+/// The number of a service, from 1 on; 0 is unknown, as are services beyond the bounds.
 fn number(numbers: &mut HashMap<String, u32>, names: &mut Vec<String>, name: &str) -> u32 {
     if let Some(number) = numbers.get(name) {
         return *number;
     }
-    if names.len() >= SERVICES_MAX {
+    if names.len() >= SERVICES_MAX || name.len() > NAME_BYTES_MAX {
         return 0;
     }
     names.push(name.to_owned());

@@ -164,7 +164,7 @@ pub(crate) fn seal(writer: &mut Connection, live: &Live) -> Result<(), Fault> {
         {
             let mut insert = transaction.prepare("INSERT INTO names VALUES (?1, ?2, ?3)")?;
             for (list, under, name) in live.names.all() {
-                insert.execute(params![list as i64, under, name])?;
+                insert.execute(params![list, under, name])?;
             }
             // Two numbers may stand for one name only if there were too many of them.
             let add = "INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
