@@ -4,6 +4,7 @@
 use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 pub(super) struct Timer {
@@ -46,7 +47,8 @@ impl Timer {
         }
         self.wakes = None;
         loop {
-            if sleep.as_mut().poll(cx).is_pending() {
+            // A task that has done much in one turn would be put off instead, and the timer told of nobody.
+            if Pin::new(&mut unconstrained(sleep.as_mut())).poll(cx).is_pending() {
                 if self.steady {
                     self.wakes = Some(cx.waker().clone());
                 }
@@ -64,7 +66,9 @@ impl Timer {
 mod tests {
     use super::*;
     use std::future::poll_fn;
+    use std::pin::pin;
     use std::time::Duration;
+    use tokio::task::consume_budget;
 
     #[tokio::test(start_paused = true)]
     async fn a_time_may_be_moved_both_ways() {
@@ -82,6 +86,25 @@ mod tests {
             timer.set(after(40));
             poll_fn(|cx| timer.poll(cx)).await;
             assert_eq!(begun.elapsed().as_secs(), 40);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_done_much_in_one_turn_is_woken_as_well() {
+        for make in [Timer::new, Timer::of_one_task] {
+            let begun = Instant::now();
+            let mut timer = make(begun + Duration::from_secs(10));
+            let waits = tokio::spawn(async move {
+                poll_fn(|cx| {
+                    while pin!(consume_budget()).poll(cx).is_ready() {}
+                    assert!(timer.poll(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                poll_fn(|cx| timer.poll(cx)).await;
+            });
+            tokio::time::timeout(Duration::from_secs(60), waits).await.expect("it fires").unwrap();
+            assert_eq!(begun.elapsed().as_secs(), 10);
         }
     }
 
