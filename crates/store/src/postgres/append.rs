@@ -82,7 +82,7 @@ struct Call {
     waits: bool,
     /// It has a transaction to itself, since one with others failed.
     alone: bool,
-    /// Since when an attempt may have kept it.
+    /// Since when an attempt may have kept it: one that wrote it, and whose end nobody heard.
     tried: Option<Instant>,
     attempts: u32,
     _room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
@@ -269,11 +269,10 @@ impl Appends {
                 calls
             }
             Attempt::Unknown(mut calls, fault) => {
-                let now = Instant::now();
                 for call in &mut calls {
                     // Once its category's lock is ours, the transaction that broke off has ended, and its
-                    // messages are there or will never be.
-                    (call.tried, call.waits) = (Some(call.tried.unwrap_or(now)), true);
+                    // messages are there or will never be. Who was not written in it is decided for anew.
+                    call.waits |= call.tried.is_some();
                 }
                 if calls.iter().any(|call| call.tried.is_some_and(|since| since.elapsed() > ASK_FOR)) {
                     return Self::fail(calls, &fault);
@@ -379,34 +378,35 @@ impl Appends {
                 rows.push(&call.appends, firsts);
             }
         }
-        let inserted = if rows.ids.is_empty() {
+        let written = if rows.ids.is_empty() {
             // Nothing to write, the locks go.
-            self.links.patiently(lent.client.batch_execute("ROLLBACK")).await.map(|()| Vec::new())
+            let rolled_back = self.links.patiently(lent.client.batch_execute("ROLLBACK")).await;
+            rolled_back.map(|()| Vec::new()).map_err(Broken::Before)
         } else {
-            match self.insert(&lent, &rows).await {
-                Ok(inserted) => Ok(inserted),
-                Err(Broken::Nothing(fault)) => {
-                    let mut calls = ready;
-                    calls.extend(busy);
-                    return Attempt::Spoiled(calls, fault);
-                }
-                Err(Broken::Unknown(fault)) => {
-                    let mut calls = ready;
-                    calls.extend(busy);
-                    return Attempt::Unknown(calls, fault);
-                }
-            }
+            self.insert(&lent, &rows).await
         };
-        let inserted = match inserted {
-            Ok(inserted) => inserted,
-            Err(fault) => {
+        let written = match written {
+            Ok(written) => written,
+            Err(broken) => {
                 let mut calls = ready;
+                if let Broken::Unknown(_) = broken {
+                    let now = Instant::now();
+                    for (call, verdict) in calls.iter_mut().zip(&verdicts) {
+                        if let Verdict::Write(_) = verdict {
+                            call.tried.get_or_insert(now);
+                        }
+                    }
+                }
                 calls.extend(busy);
-                return Attempt::Failed(calls, fault);
+                return match broken {
+                    Broken::Before(fault) => Attempt::Failed(calls, fault),
+                    Broken::Nothing(fault) => Attempt::Spoiled(calls, fault),
+                    Broken::Unknown(fault) => Attempt::Unknown(calls, fault),
+                };
             }
         };
         lent.give_back();
-        let mut places = inserted.into_iter();
+        let mut places = written.into_iter();
         let mut done = Vec::with_capacity(ready.len() + busy.len());
         for (call, verdict) in ready.into_iter().zip(verdicts) {
             let answer = match verdict {
@@ -462,8 +462,10 @@ impl Appends {
     }
 }
 
-/// How inserting ended that did not succeed.
+/// How writing ended that did not succeed.
 enum Broken {
+    /// There was nothing to write.
+    Before(Fault),
     Nothing(Fault),
     Unknown(Fault),
 }

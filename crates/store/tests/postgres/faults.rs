@@ -199,6 +199,34 @@ async fn an_append_whose_answer_was_lost_is_found_and_not_written_twice() {
 }
 
 #[tokio::test]
+async fn what_was_refused_beside_an_append_whose_answer_was_lost_stays_refused() {
+    let server = testkit::Postgres::shared();
+    let database = server.database();
+    let (address, mode) = network(server.port()).await;
+    let store = through(address, &database).await.store();
+    let client = foreign(&server.url(&database)).await;
+    store.append(vec![append("a-1", [0])]).await.unwrap();
+    client.batch_execute("BEGIN; LOCK TABLE message_store.messages IN SHARE MODE").await.unwrap();
+    // Both are there before anybody takes them: they go as one transaction.
+    let appending = tokio::spawn({
+        let store = store.clone();
+        async move { tokio::join!(store.append(vec![append("a-1", [1])]), store.append(vec![append("a-1", [0])])) }
+    });
+    until_it_inserts(&foreign(&server.url(&database)).await).await;
+    mode.store(SWALLOW, Ordering::Release);
+    client.batch_execute("COMMIT").await.unwrap();
+    let there = "SELECT count(*) FROM message_store.messages";
+    while client.query_one(there, &[]).await.unwrap().get::<_, i64>(0) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    mode.store(PASS, Ordering::Release);
+    let (kept, refused) = tokio::time::timeout(PATIENCE, appending).await.unwrap().unwrap();
+    assert_eq!(kept.unwrap()[0].first_position, 1);
+    assert!(matches!(refused, Err(store::AppendError::DuplicateId { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_append_that_nobody_knows_the_end_of_says_so() {
     let server = testkit::Postgres::shared();
     let database = server.database();
