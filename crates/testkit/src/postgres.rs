@@ -110,6 +110,28 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Offers TLS from now on, with this certificate and its key (PEM).
+    pub fn offer_tls(&self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.folder.join("data").join(name);
+            std::fs::write(&path, text).expect("the server's directory can be written to");
+            // It takes no key that others may read.
+            let own = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, own).expect("it is ours");
+            if is_root() {
+                run(Command::new("chown").arg("nobody").arg(&path));
+            }
+        }
+        self.run("postgres", "ALTER SYSTEM SET ssl = on");
+        self.run("postgres", "SELECT pg_reload_conf()");
+        let begun = std::time::Instant::now();
+        while self.run("postgres", "SHOW ssl") != "on" {
+            assert!(begun.elapsed() < crate::PATIENCE, "PostgreSQL does not offer TLS");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The port it listens on, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,7 +1,7 @@
 //! Connections to the server: how they are made, shared and given back, and what their errors mean to a caller.
 //! The address holds a password, so that no error shows any of it but host, port and database.
 
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use base::{Blame, Fault, Kind, Retry};
 use std::collections::HashMap;
 use std::future::Future;
@@ -237,7 +237,10 @@ impl Links {
             Some("53300") => {
                 (Kind::Unavailable, "raise the server's `max_connections`, or use fewer connections here")
             }
-            _ => (Kind::Unavailable, "start the server, or correct the address of the store"),
+            _ => match tls::remedy(&error) {
+                Some(hint) => (Kind::Refused, hint),
+                None => (Kind::Unavailable, "start the server, or correct the address of the store"),
+            },
         };
         let fault = Fault::new(kind, format!("cannot connect to {}", self.place)).hint(hint);
         fault.blame(Blame::Neighbour).retry(Retry::Safe).because(error)

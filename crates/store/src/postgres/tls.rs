@@ -4,13 +4,14 @@
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{Error, Socket};
 use tokio_rustls::TlsConnector;
 
 type BoxedError = Box<dyn std::error::Error + Sync + Send>;
@@ -47,6 +48,21 @@ impl MakeTlsConnect<Socket> for Tls {
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, BoxedError> {
         Ok(Handshake { tls: self.clone(), host: host.to_owned() })
     }
+}
+
+/// What to do about a connection that was not made, if it was for want of TLS.
+pub(super) fn remedy(error: &Error) -> Option<&'static str> {
+    let source = error.source()?;
+    let Some(error) = source.downcast_ref::<io::Error>() else {
+        // The library has no other name for it.
+        return (source.to_string() == "server does not support TLS")
+            .then_some("set `ssl = on` at the server, or leave `sslmode=require` out of the address");
+    };
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    matches!(error, rustls::Error::InvalidCertificate(_)).then_some(
+        "the server's certificate has to be for the host of the address, and from an authority of this machine; \
+        `SSL_CERT_FILE` may name a file of others",
+    )
 }
 
 /// A handshake to come.

@@ -8,6 +8,7 @@ mod alongside;
 mod faults;
 mod schema;
 mod settled;
+mod tls;
 
 use base::Clock;
 use store::{Append, Json, NewMessage, Postgres, PostgresOptions, Read, Store, Uuid};
