@@ -16,7 +16,7 @@ use crate::{
     Removal, Scope, State, Store, StreamInfo, StreamList, Uuid, Wakes,
 };
 use append::Appends;
-use base::{Clock, Fault};
+use base::{Clock, Fault, Kind};
 use link::Links;
 use reading::Reading;
 use state::PostgresState;
@@ -30,6 +30,8 @@ use tokio::task::AbortHandle;
 const LANES: usize = 4;
 /// Longest wait for the end of a transaction, until nobody knows whether it was kept.
 const COMMIT_WAIT: Duration = Duration::from_secs(40);
+/// Longest wait for the connection that listens.
+const LISTEN_WAIT: Duration = Duration::from_secs(5);
 /// Rows of one transaction that removes messages.
 const REMOVE_ROWS: i64 = 5_000;
 
@@ -88,7 +90,11 @@ impl Postgres {
         for lane in 0..LANES {
             tasks.0.push(tokio::spawn(appends.clone().run(lane > 0)).abort_handle());
         }
-        listening.notified().await;
+        if tokio::time::timeout(LISTEN_WAIT, listening.notified()).await.is_err() {
+            // The task would try for ever. Here is asked once more, for the reason.
+            drop(links.connect(|_, _| {}).await?);
+            return Err(Fault::new(Kind::Unavailable, format!("{} lets nobody listen", links.place())));
+        }
         let tasks = Arc::new(tasks);
         let state = PostgresState::new(links.clone(), time, clock, timers_set, tasks.clone());
         let messages = PostgresMessages { links, appends, reading, frontier, wakes, _tasks: tasks };

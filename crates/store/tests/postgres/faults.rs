@@ -273,6 +273,16 @@ async fn a_server_that_is_not_there_is_named_with_a_remedy_and_without_the_passw
     let (kind, text, hint) = fault(server.url("nowhere").replace("postgres@", "postgres:s3cret@")).await;
     assert_eq!((kind, hint.as_str()), (Kind::NotFound, "make the database with `createdb`"));
     assert!(text.contains("database \"nowhere\" does not exist"), "{text}");
+    // There is a connection, but none to listen.
+    let database = server.database();
+    open(&server.url(&database)).await;
+    server.run("postgres", "CREATE ROLE narrow LOGIN CONNECTION LIMIT 1 IN ROLE postgres");
+    let (kind, text, hint) = fault(server.url(&database).replace("postgres@", "narrow:s3cret@")).await;
+    assert_eq!(kind, Kind::Unavailable);
+    assert!(
+        text.contains("too many connections for role \"narrow\"") && hint.contains("fewer"),
+        "{text}; {hint}"
+    );
     for url in
         ["postgres://ann:s3cret@s3cret@h/d", "postgres://ann:s3cret@h:port/d", "postgres:/s3cret", "s3cret"]
     {
