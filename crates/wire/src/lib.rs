@@ -28,7 +28,7 @@ mod watch;
 pub use body::{Body, Ending, Tail};
 pub use client::{Connection, Dialer, Origin, Scheme, SendError, Speak};
 pub use handler::{Edge, Handler, Peer, Refused, WriteWithin, is_grpc};
-pub use headers::{FieldName, Fields, Headers, IntoFieldName, Values};
+pub use headers::{FieldName, Fields, Headers, IntoFieldName, Values, is_secret};
 pub use listen::{bind, bind_each};
 pub use local::{Stranger, check_caller};
 pub use message::{Request, RequestHead, Response, ResponseHead};

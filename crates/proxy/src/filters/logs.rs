@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::body::watch_body;
 use crate::exchange::Exchange;
 use crate::filter_log::{FilterLog, LINE_BYTES_MAX, flow_id};
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::header::HOST;
 use std::fmt::Write as _;
 use wire::Headers;
 use wire::{Body, Response};
@@ -17,8 +17,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[
         args: "[\"request\"][, \"response\"]",
         docs: "Logs the request line and the headers of the request (when nothing is said), or the status and the \
                headers of the response, or both, in one line on the standard error output. The values of \
-               `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie` are masked; other headers may hold \
-               secrets as well.",
+               `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie` are masked, and those of headers whose \
+               names speak of a token, an API key, a secret or a password; others may hold secrets as well.",
         example: Example {
             filters: r#"logHeader("request", "response")"#,
             request: "GET /",
@@ -55,9 +55,6 @@ pub(super) const FILTERS: &[FilterSpec] = &[
 /// Bytes of one body that are logged at most.
 const LOGGED_MAX: u64 = 1 << 20;
 
-/// Headers whose values nobody should read.
-const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
-
 fn neither(text: &str) -> String {
     format!("`{text}` is neither `request` nor `response`")
 }
@@ -85,7 +82,7 @@ impl LogHeader {
     fn write(&self, exchange: &Exchange, mut text: String, headers: &Headers) {
         for (name, value) in headers {
             let value = String::from_utf8_lossy(value.as_bytes());
-            let shown = if SECRET.contains(name) { "***" } else { &*value };
+            let shown = if wire::is_secret(name) { "***" } else { &*value };
             let _ = write!(text, " | {name}: {shown}");
         }
         self.log.write(&exchange.clock, &exchange.route, "logHeader", &text);

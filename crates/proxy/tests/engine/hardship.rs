@@ -97,7 +97,7 @@ async fn what_is_logged_has_no_secrets_and_no_end_of_line() {
         backend.url()
     ))
     .await;
-    let request = "POST /a?b=c\nAuthorization: Bearer secret\nCookie: s=secret\nX-Flow-Id: f1\n\none\ntwo";
+    let request = "POST /a?b=c\nAuthorization: Bearer secret\nCookie: s=secret\nX-API-Key: secret\nX-Flow-Id: f1\n\none\ntwo";
     assert_eq!(world.ask(request).await.brief(), "200 one\ntwo");
     let lines = world.filter_lines(4).await;
     let of = |start: &str| lines.iter().filter(|line| line.starts_with(start)).cloned().collect::<Vec<_>>();

@@ -4,10 +4,9 @@
 
 use super::framing::Meaning;
 use super::head::{Refusal, Text, bad};
+use crate::headers::is_secret;
 use bytes::Bytes;
-use http::header::{
-    AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE,
-};
+use http::header::{AGE, DATE, EXPIRES, HeaderName, HeaderValue};
 use std::cell::RefCell;
 
 /// Lines remembered by each core.
@@ -24,9 +23,6 @@ const FOR_GOOD: usize = 32 << 10;
 
 /// Fields that come often for a while and then never again.
 const PASSING: [HeaderName; 3] = [AGE, DATE, EXPIRES];
-
-/// Fields that say who somebody is: they are not kept for longer than their request.
-const SECRET: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
 
 /// Spellings remembered by each core.
 const PLACES: usize = 256;
@@ -171,7 +167,7 @@ impl Lines {
         let place = &mut self.places[line.place()];
         if place.waiting != line.hash {
             place.waiting = line.hash;
-        } else if !SECRET.contains(name)
+        } else if !is_secret(name)
             // The head's memory is not held for it.
             && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
         {
@@ -361,7 +357,7 @@ mod tests {
         for line in ["Server: x", "Connection: close", "Accept: text/html, application/json"] {
             assert_eq!([known(line), known(line), known(line)], [false, false, true], "{line}");
         }
-        for secret in ["Authorization: Basic eDp5", "cookie: session=1", "Set-Cookie: a=b"] {
+        for secret in ["Authorization: Basic eDp5", "cookie: session=1", "Set-Cookie: a=b", "X-API-Key: 7"] {
             assert_eq!([known(secret), known(secret), known(secret)], [false; 3], "{secret}");
         }
     }
