@@ -62,7 +62,9 @@ pub(super) async fn put(
         let size = definition.size;
         let new_places = if places.is_empty() {
             let position = moves::resolve(&shared.store, &definition.category, definition.start).await?;
-            Some(vec![Place::at(position); size.into()])
+            // Another of this name may have been here, and removed.
+            let redo_until = shared.store.head().await?.saturating_add(1);
+            Some(vec![Place { redo_until, ..Place::at(position) }; size.into()])
         } else if places.len() == usize::from(size) {
             None
         } else {
@@ -87,11 +89,12 @@ pub(super) async fn put(
 async fn dealt_anew(shared: &Shared, places: &[Place], size: u16) -> Result<Vec<Place>, Fault> {
     let position = places.iter().map(|place| place.progress.position).min().unwrap_or(0);
     let reach = places.iter().map(|place| place.reach).max().unwrap_or(position + 1);
+    let redo_until = places.iter().map(|place| place.redo_until).max().unwrap_or(0);
     let is_alone = records::alive(&shared.state).await?.len() <= 1;
     // A stream may move to another node, and its former one has to notice first.
     let rest = if is_alone { 0 } else { (lease::HOLD + lease::RENEW * 2).as_micros() as u64 };
     let rest_until = i64::try_from(shared.clock.unix().micros() + rest).unwrap_or(i64::MAX);
-    Ok(vec![Place { reach, rest_until, ..Place::at(position) }; size.into()])
+    Ok(vec![Place { reach, redo_until, rest_until, ..Place::at(position) }; size.into()])
 }
 
 /// What is in a manifest is changed there only.

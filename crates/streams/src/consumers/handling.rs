@@ -7,6 +7,7 @@ use super::definition::Definition;
 use super::deliver::{Deliver, Push, Verdict, headers, verdict};
 use super::window::{Delivery, End, Item};
 use base::{Chance, Clock, Fault, Kind, format_duration};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{AppendError, Message, State, Store};
@@ -27,8 +28,9 @@ pub(super) struct Handling {
     pub(super) deliver: Arc<dyn Deliver>,
     pub(super) name: Arc<str>,
     pub(super) definition: Arc<Definition>,
-    /// Messages before this global position may have been given to a handler by somebody before us.
-    pub(super) check_until: i64,
+    /// Messages at these global positions may have been given to a handler by somebody before us, and what was
+    /// answered then says it.
+    pub(super) check: Range<i64>,
     pub(super) counts: Arc<super::status::Counts>,
 }
 
@@ -110,7 +112,7 @@ impl Handling {
     /// Whether it was handled, or given up, by somebody whose position was never written.
     pub(super) async fn is_done_already(&self, item: &Item) -> Result<bool, Fault> {
         let message = &item.message;
-        if item.again.is_some() || message.global_position >= self.check_until {
+        if item.again.is_some() || !self.check.contains(&message.global_position) {
             return Ok(false);
         }
         if self.store.by_id(body::output_id(&self.name, message.id, 0)).await?.is_some() {

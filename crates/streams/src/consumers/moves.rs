@@ -47,8 +47,12 @@ pub(super) async fn resolve(store: &Store, category: &str, start: Start) -> Resu
 pub(super) async fn replay(shared: &Shared, name: &str, from: Start) -> Result<(), Fault> {
     let kept = shared.kept(name).await?;
     let position = resolve(&shared.store, &kept.definition.category, from).await?;
+    let behind_all = shared.store.head().await?.saturating_add(1);
     for share in 0..kept.definition.size {
-        let set = |before: Place| Ok(Place { rest_until: before.rest_until, ..Place::at(position) });
+        let set = |before: Place| {
+            let redo_until = before.redo_until.max(before.reach.min(behind_all));
+            Ok(Place { redo_until, rest_until: before.rest_until, ..Place::at(position) })
+        };
         records::edit(&shared.state, name, share, set).await?;
     }
     shared.nudge(name);

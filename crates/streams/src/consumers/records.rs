@@ -47,6 +47,8 @@ pub(super) struct Place {
     pub(super) progress: Progress,
     /// Nothing at this global position or behind it was ever given to a handler, since the share was last set back.
     pub(super) reach: i64,
+    /// What was answered to messages before this global position may be from before the share was set back.
+    pub(super) redo_until: i64,
     /// No delivery before this, in microseconds since the epoch: time for others to notice a change of shares.
     pub(super) rest_until: i64,
 }
@@ -58,13 +60,15 @@ struct PlaceText {
     pending: Vec<i64>,
     reach: i64,
     #[serde(default)]
+    redo_until: i64,
+    #[serde(default)]
     rest_until: i64,
 }
 
 impl Place {
     /// Everything up to here is handled and nothing behind it.
     pub(super) fn at(position: i64) -> Self {
-        Self { progress: Progress::at(position), reach: position + 1, rest_until: 0 }
+        Self { progress: Progress::at(position), reach: position + 1, redo_until: 0, rest_until: 0 }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -74,6 +78,7 @@ impl Place {
             frontier: progress.frontier,
             pending: progress.pending.clone(),
             reach: self.reach,
+            redo_until: self.redo_until,
             rest_until: self.rest_until,
         };
         serde_json::to_vec(&text).expect("numbers are JSON")
@@ -82,7 +87,8 @@ impl Place {
     fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
         let text: PlaceText = serde_json::from_slice(bytes).map_err(|error| damaged("position", &error))?;
         let progress = Progress { position: text.position, frontier: text.frontier, pending: text.pending };
-        Ok(Self { progress, reach: text.reach, rest_until: text.rest_until })
+        let PlaceText { reach, redo_until, rest_until, .. } = text;
+        Ok(Self { progress, reach, redo_until, rest_until })
     }
 }
 

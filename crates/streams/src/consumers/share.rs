@@ -99,6 +99,7 @@ struct Session<'a> {
     token: i64,
     etag: i64,
     reach: i64,
+    redo_until: i64,
     rest_until: i64,
     written: super::window::Progress,
     /// Since when something is not written, and how much.
@@ -136,7 +137,7 @@ impl<'a> Session<'a> {
             deliver: deliver.clone(),
             name: share.name.clone(),
             definition: definition.clone(),
-            check_until,
+            check: place.redo_until..check_until,
             counts: share.seat.counts.clone(),
         };
         // Numbers of another session are never met again, not even in a token that somebody kept.
@@ -148,6 +149,7 @@ impl<'a> Session<'a> {
             token,
             etag,
             reach: place.reach,
+            redo_until: place.redo_until,
             rest_until: place.rest_until,
             written: place.progress,
             unwritten: None,
@@ -456,7 +458,8 @@ impl<'a> Session<'a> {
 
     async fn write_now(&mut self) -> Result<Reached, Fault> {
         let progress = self.window.progress();
-        let place = Place { progress, reach: self.reach, rest_until: self.rest_until };
+        let Self { reach, redo_until, rest_until, .. } = *self;
+        let place = Place { progress, reach, redo_until, rest_until };
         let Share { shared, name, number, .. } = self.share;
         match records::move_share(&shared.state, name, *number, &place, self.etag).await {
             Ok(Some(etag)) => {

@@ -175,6 +175,37 @@ async fn what_handlers_answer_is_appended_once_whatever_is_repeated() {
 }
 
 #[tokio::test]
+async fn what_was_set_back_is_handled_again_though_its_node_is_killed() {
+    let world = World::new();
+    let mut node = world.node(None);
+    world.seen.answer(|call| {
+        let (stream, position) = &call.messages[0];
+        Ok(appending(&format!("did-{stream}.{position}")))
+    });
+    node.consumers.put("billing", pushed("order")).await.unwrap();
+    world.append(&["order-1", "order-2"]).await;
+    node.caught_up(&world, "billing").await;
+    for is_removed in [false, true] {
+        lock(&world.seen.calls).clear();
+        *lock(&world.seen.takes) = Duration::from_secs(3_600);
+        if is_removed {
+            node.consumers.remove("billing").await.unwrap();
+            node.consumers.put("billing", pushed("order")).await.unwrap();
+        } else {
+            node.consumers.replay("billing", Start::Beginning).await.unwrap();
+        }
+        world.called(2).await;
+        node.kill().await;
+        *lock(&world.seen.takes) = Duration::ZERO;
+        node = world.node(None);
+        node.caught_up(&world, "billing").await;
+        // What was answered the first time is there, and is no answer to the second.
+        assert_eq!(world.seen.texts().split_off(2), ["order-1/0#1", "order-2/0#1"]);
+        assert_eq!(world.length("did-order-1.0").await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_takes_only_what_it_asks_for() {
     let world = World::new();
     let node = world.node(None);
