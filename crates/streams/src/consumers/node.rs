@@ -161,12 +161,12 @@ impl Node {
     ) -> Result<(), Fault> {
         let shared = self.shared.clone();
         let name: Arc<str> = kept.name.as_str().into();
-        let mine: Vec<u16> = self
-            .running
-            .range((name.clone(), 0)..=(name.clone(), u16::MAX))
-            .filter(|(_, running)| running.seat.etag == kept.etag)
-            .map(|((_, share), _)| *share)
-            .collect();
+        let here = || self.running.range((name.clone(), 0)..=(name.clone(), u16::MAX));
+        // Shares of another size have other streams: those from before it changed have to be gone first.
+        if here().any(|(_, running)| running.seat.etag != kept.etag) {
+            return Ok(());
+        }
+        let mine: Vec<u16> = here().map(|((_, share), _)| *share).collect();
         for share in mine.iter().skip(count.into()) {
             if let Some(running) = self.running.get(&(name.clone(), *share)) {
                 running.seat.stop.send_replace(true);

@@ -77,6 +77,11 @@ impl Share {
             else {
                 return Ok(());
             };
+            // Places change together with the definition that they are for.
+            let kept = records::one(&self.shared.state, &self.name).await?;
+            if kept.is_none_or(|kept| kept.etag != self.seat.etag) {
+                return Ok(());
+            }
             // Written anew, so that whoever had the share before can't move it any more.
             let moved =
                 records::move_share(&self.shared.state, &self.name, self.number, &place, etag).await?;

@@ -100,6 +100,38 @@ async fn a_group_of_another_size_goes_on_from_where_the_furthest_behind_was() {
 }
 
 #[tokio::test]
+async fn a_group_of_another_size_leaves_no_message_out() {
+    let world = World::new();
+    let node = world.node(None);
+    let is_stuck = Arc::new(AtomicBool::new(true));
+    let stuck = is_stuck.clone();
+    world.seen.answer(move |call| {
+        let (stream, position) = &call.messages[0];
+        let is_of_second = store::Member::new(1, 2).unwrap().takes(stream);
+        let fails = is_of_second && stuck.load(Ordering::SeqCst);
+        Ok(if fails { failed() } else { appending(&format!("did-{stream}.{position}")) })
+    });
+    let of_size = |size| Definition { size, attempts: 1_000, ..pushed("order") };
+    node.consumers.put("billing", of_size(2)).await.unwrap();
+    let names = streams(40);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for _ in 0..3 {
+        world.append(&names).await;
+    }
+    let first = async || node.consumers.show("billing").await.unwrap().shares[0].clone();
+    world.until("one share is ahead", async || first().await.position == 120).await;
+    is_stuck.store(false, Ordering::SeqCst);
+    node.consumers.put("billing", of_size(5)).await.unwrap();
+    node.caught_up(&world, "billing").await;
+    for name in names {
+        for position in 0..3 {
+            assert_eq!(world.length(&format!("did-{name}.{position}")).await, 1, "{name}/{position}");
+        }
+    }
+    assert!(lock(&world.seen.together).is_empty());
+}
+
+#[tokio::test]
 async fn a_share_that_is_set_back_by_another_node_breaks_off_and_begins_there() {
     let world = World::new();
     let (a, b) = (world.node(Some("a")), world.node(Some("b")));
