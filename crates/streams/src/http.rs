@@ -16,6 +16,7 @@ mod lists;
 mod openapi;
 mod reading;
 mod replies;
+mod router;
 mod scheduled;
 mod table;
 
@@ -27,12 +28,12 @@ use crate::replies::Replies;
 use crate::schedule::Schedule;
 use base::{Clock, Kind};
 use call::Call;
+use http::StatusCode;
 use http::header::{ALLOW, HeaderValue};
-use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Encrypted, State, Store};
-use table::{Operation, operations};
+use table::Operation;
 use tokio::sync::Semaphore;
 use wire::{Drain, Request, RequestHead, Response};
 
@@ -138,8 +139,7 @@ impl Api {
 
     /// Whether a path is one of this API's.
     pub fn has(path: &str) -> bool {
-        let Some(path) = path.strip_prefix(PREFIX) else { return false };
-        operations().any(|operation| call::is_at(operation.path, path))
+        path.strip_prefix(PREFIX).and_then(router::find).is_some()
     }
 
     /// Answers a call for a path that [`Api::has`]. Who may call is decided here unless the caller has
@@ -165,23 +165,19 @@ impl Api {
 
     /// What is asked for.
     fn operation(head: &RequestHead) -> Result<&'static Operation, Response> {
-        let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        let there: Vec<_> = operations().filter(|operation| call::is_at(operation.path, path)).collect();
-        let wanted = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-        if let Some(operation) = there.iter().find(|operation| operation.method == *wanted) {
-            return Ok(operation);
-        }
-        let allowed: Vec<&str> = there.iter().map(|operation| operation.method.as_str()).collect();
-        if allowed.is_empty() {
+        let Some(place) = head.uri.path().strip_prefix(PREFIX).and_then(router::find) else {
             let problem = Problem::new(Kind::NotFound, "no such part of the API");
             return Err(problem.hint("`GET /api/v1/openapi.json` lists its parts").into_response());
+        };
+        if let Some(operation) = place.operation(&head.method) {
+            return Ok(operation);
         }
-        let text = format!("`{}` is not what can be done here", head.method);
+        let (text, allowed) = (format!("`{}` is not what can be done here", head.method), place.methods());
         let mut response = Problem::new(Kind::Invalid, text)
-            .hint(format!("it takes {}", allowed.join(", ")))
+            .hint(format!("it takes {allowed}"))
             .status(StatusCode::METHOD_NOT_ALLOWED)
             .into_response();
-        if let Ok(allow) = HeaderValue::try_from(allowed.join(", ")) {
+        if let Ok(allow) = HeaderValue::try_from(allowed) {
             response.headers_mut().insert(ALLOW, allow);
         }
         Err(response)

@@ -12,19 +12,6 @@ use percent_encoding::percent_decode_str;
 use std::time::Duration;
 use wire::{Body, RequestHead};
 
-/// Whether a path fits a pattern, in which `{name}` is any one segment.
-pub(crate) fn is_at(pattern: &str, path: &str) -> bool {
-    let (mut wanted, mut there) = (pattern.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), there.next()) {
-            (None, None) => return true,
-            (Some(wanted), Some(there))
-                if wanted == there || wanted.starts_with('{') && !there.is_empty() => {}
-            _ => return false,
-        }
-    }
-}
-
 /// A call that is to be done.
 pub(crate) struct Call {
     pub(crate) head: RequestHead,
@@ -170,20 +157,5 @@ fn unknown(name: &str, operation: &'static Operation) -> Problem {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None if known.is_empty() => problem.hint("it takes none"),
         None => problem.hint(format!("it takes {}", known.join(", "))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_fits_its_pattern_segment_by_segment() {
-        assert!(is_at("/streams/{stream}/messages", "/streams/order-1/messages"));
-        assert!(is_at("/streams", "/streams"));
-        assert!(!is_at("/streams/{stream}", "/streams/"));
-        assert!(!is_at("/streams/{stream}", "/streams/a/b"));
-        assert!(!is_at("/streams/{stream}/messages", "/streams/a"));
-        assert!(!is_at("/messages", "/streams"));
     }
 }
