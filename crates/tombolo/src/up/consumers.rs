@@ -119,7 +119,9 @@ impl Pushing {
         let status = response.status().as_u16();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = wait.and_then(|text| retry_after(text, SystemTime::now()));
-        let body = response.into_body().collect(bounds::ANSWER_BYTES_MAX).await?.to_vec();
+        // It was reached, whatever became of its answer.
+        let body = response.into_body().collect(bounds::ANSWER_BYTES_MAX).await;
+        let body = body.map_err(|fault| fault.retry(Retry::IfIdempotent))?.to_vec();
         self.keep(door, connection);
         Ok(Pushed { status, retry_after, body })
     }
@@ -203,6 +205,23 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_beyond_its_bound_is_a_failure_of_a_service_that_was_reached() {
+        let large = || testkit::Reply::ok("x".repeat(bounds::ANSWER_BYTES_MAX + 1));
+        let backend = testkit::Backend::start(move |_| large()).await;
+        let pushing = Pushing::default();
+        lock(&pushing.doors).insert((ANY.to_owned(), "shop".to_owned()), backend.address());
+        let push = Push {
+            consumer: "billing".to_owned(),
+            handler: Handler::parse("shop/orders").unwrap(),
+            headers: Vec::new(),
+            body: "{}".to_owned(),
+            timeout: Duration::from_secs(20),
+        };
+        let fault = pushing.post(push).await.unwrap_err();
+        assert_eq!((fault.kind, fault.retry), (Kind::TooMuch, Retry::IfIdempotent), "{fault}");
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
