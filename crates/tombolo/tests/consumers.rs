@@ -1,11 +1,12 @@
 //! Consumers at the door: `tombolo up` pushes messages to a service of its manifest, is killed and goes on where it
-//! was; `tombolo consumers` shows how they do and deals with dead letters.
+//! was, or leaves that to another over its database; `tombolo consumers` shows how they do and deals with dead letters.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
 use nix::sys::signal::Signal;
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,8 +91,8 @@ fn order(folder: &Folder, count: usize) {
 }
 
 fn billing(folder: &Folder) -> Option<serde_json::Value> {
-    let shown = folder.run(&["consumers", "show", "billing", "--json"]);
-    serde_json::from_str(shown.strip_suffix("exit 0\n")?).ok()
+    let shown = folder.command(&["consumers", "show", "billing", "--json"]).output().unwrap();
+    serde_json::from_slice(&shown.stdout).ok()
 }
 
 #[test]
@@ -117,16 +118,7 @@ fn messages_reach_their_service_once_in_effect_though_tombolo_is_killed() {
     let first = &seen[0];
     assert_eq!((first.line().as_str(), first.header("tombolo-consumer")), ("POST /orders", Some("billing")));
     assert!(first.header("traceparent").unwrap().starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
-    // The order within each stream, whatever came again.
-    let mut furthest = std::collections::HashMap::new();
-    for seen in &seen {
-        // The kill may have cut one short.
-        let Ok(message) = serde_json::from_slice::<serde_json::Value>(&seen.body) else { continue };
-        let position = message["position"].as_i64().unwrap();
-        let before = furthest.entry(message["stream_name"].as_str().unwrap().to_owned()).or_insert(-1);
-        assert!(position <= *before + 1, "{message}");
-        *before = (*before).max(position);
-    }
+    check_order(&seen);
 
     let listed = folder.run(&["consumers", "list"]);
     for part in ["CONSUMER", "billing", "order", "shop/orders", "running", "20"] {
@@ -146,6 +138,57 @@ fn messages_reach_their_service_once_in_effect_though_tombolo_is_killed() {
     assert!(folder.run(&["consumers", "dead-letters", "billing"]).contains("no dead letters"));
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait(), 0);
+}
+
+/// That what a service was given of each stream was in its order, whatever came again.
+fn check_order(seen: &[Seen]) {
+    let mut furthest = HashMap::new();
+    for seen in seen {
+        // A kill may have cut one short.
+        let Ok(message) = serde_json::from_slice::<serde_json::Value>(&seen.body) else { continue };
+        let position = message["position"].as_i64().unwrap();
+        let before = furthest.entry(message["stream_name"].as_str().unwrap().to_owned()).or_insert(-1);
+        assert!(position <= *before + 1, "{message}");
+        *before = (*before).max(position);
+    }
+}
+
+#[test]
+fn a_node_that_is_killed_leaves_its_work_to_the_other_over_one_database() {
+    let shop = Shop::start();
+    shop.takes_all.store(true, Ordering::SeqCst);
+    let postgres = testkit::Postgres::start();
+    let kept = format!("streams: {{store: '{}', messagedb: off}}", postgres.url(&postgres.database()));
+    let manifest = shop.manifest().replace("streams: {messagedb: off}", &kept);
+    let manifest = manifest.replace("{category: order,", "{category: order, size: 4,");
+    let nodes = [Folder::with(&manifest), Folder::with(&manifest)];
+    let mut running = nodes.each_ref().map(up);
+    let owners = || {
+        let billing = billing(&nodes[1])?;
+        let shares = billing["shares"].as_array().unwrap();
+        let nodes: Vec<String> = shares.iter().filter_map(|s| Some(s["node"].as_str()?.to_owned())).collect();
+        Some(nodes).filter(|nodes| nodes.len() == 4)
+    };
+    let both = eventually("each node has half of the shares", || {
+        let owners = owners()?;
+        let of_first = owners.iter().filter(|node| **node == owners[0]).count();
+        (of_first == 2).then_some(owners)
+    });
+    order(&nodes[1], 40);
+    eventually("some are handled", || (shop.backend.seen().len() > 100).then_some(()));
+    running[0].signal(Signal::SIGKILL);
+    assert_eq!(running[0].wait(), -1);
+    let before = shop.backend.seen().len();
+    assert!(before < 700, "it was killed in the middle: {before}");
+
+    eventually("all are handled", || billing(&nodes[1]).filter(|billing| billing["lag"]["messages"] == 0));
+    let owners = owners().expect("every share has a node");
+    assert!(both.contains(&owners[0]) && owners.iter().all(|node| *node == owners[0]), "{both:?} {owners:?}");
+    let categories = curl(&[&format!("{}/categories", api(&nodes[1]))]);
+    assert!(categories.contains(r#"{"category":"did","messages":800}"#), "{categories}");
+    check_order(&shop.backend.seen());
+    running[1].signal(Signal::SIGINT);
+    assert_eq!(running[1].wait(), 0);
 }
 
 #[test]
