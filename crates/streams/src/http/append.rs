@@ -43,8 +43,8 @@ pub(crate) async fn to_stream(api: Api, call: Call, body: Body) -> Answered {
     }
     let done = append(&api, &call, vec![incoming]).await?;
     let mut out = Vec::with_capacity(256);
-    for (append, appended) in done.appends.iter().zip(&done.appended) {
-        json::appended(&mut out, &append.stream, appended, &ids(append));
+    for ((stream, ids), appended) in done.named.iter().zip(&done.appended) {
+        json::appended(&mut out, stream, appended, ids);
     }
     Ok(done.response(out))
 }
@@ -55,23 +55,20 @@ pub(crate) async fn to_streams(api: Api, call: Call, body: Body) -> Answered {
     let appends = json::appends(&bytes)?;
     let done = append(&api, &call, appends).await?;
     let mut out = b"{\"appended\":[".to_vec();
-    for (nth, (append, appended)) in done.appends.iter().zip(&done.appended).enumerate() {
+    for (nth, ((stream, ids), appended)) in done.named.iter().zip(&done.appended).enumerate() {
         if nth > 0 {
             out.push(b',');
         }
-        json::appended(&mut out, &append.stream, appended, &ids(append));
+        json::appended(&mut out, stream, appended, ids);
     }
     out.extend_from_slice(b"]}");
     Ok(done.response(out))
 }
 
-fn ids(append: &Append) -> Vec<Uuid> {
-    append.messages.iter().map(|message| message.id).collect()
-}
-
 /// What was appended, now or by an earlier call.
 struct Done {
-    appends: Vec<Append>,
+    /// The stream of each append, and the ids of its messages.
+    named: Vec<(String, Vec<Uuid>)>,
     appended: Vec<Appended>,
     replayed: bool,
 }
@@ -91,33 +88,21 @@ async fn append(api: &Api, call: &Call, incoming: Vec<IncomingAppend>) -> Result
     let key = key(call)?;
     let appends: Vec<Append> = incoming.into_iter().map(|incoming| with_ids(incoming, key)).collect();
     let sent = if key.is_some() { appends.clone() } else { Vec::new() };
-    let ids_and_streams = shells(&appends);
+    let named =
+        |append: &Append| (append.stream.clone(), append.messages.iter().map(|message| message.id).collect());
+    let named = appends.iter().map(named).collect();
     match api.store.append(appends).await {
-        Ok(appended) => Ok(Done { appends: ids_and_streams, appended, replayed: false }),
+        Ok(appended) => Ok(Done { named, appended, replayed: false }),
         Err(error @ (AppendError::DuplicateId { .. } | AppendError::WrongVersion { .. }))
             if key.is_some() =>
         {
             match earlier(api, &sent).await? {
-                Some(appended) => Ok(Done { appends: ids_and_streams, appended, replayed: true }),
+                Some(appended) => Ok(Done { named, appended, replayed: true }),
                 None => Err(error.into()),
             }
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// What the answer needs of appends: names and ids.
-fn shells(appends: &[Append]) -> Vec<Append> {
-    let shell = |append: &Append| {
-        let messages = append.messages.iter().map(|message| store::NewMessage {
-            id: message.id,
-            kind: String::new(),
-            data: None,
-            metadata: None,
-        });
-        Append { stream: append.stream.clone(), expected_version: None, messages: messages.collect() }
-    };
-    appends.iter().map(shell).collect()
 }
 
 /// The key of a call, if it has one.
