@@ -2,10 +2,9 @@
 //! with. `http` speaks of the same messages, `deliver` sends them.
 
 use super::definition::bounds;
-use crate::http::json;
+use crate::http::json::{self, GivenAppend, IncomingAppend};
 use base::{Fault, Kind};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use store::{Append, Json, Message, NewMessage, Uuid};
 
 /// A message as handlers are given it; the names are those of Message DB's columns.
@@ -29,80 +28,48 @@ fn messages_text<'a>(messages: impl Iterator<Item = &'a Message>) -> String {
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
-/// A message that somebody wants to have appended.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    /// Taken so that a message can be passed on, and not used: ids are derived.
-    #[serde(rename = "id")]
-    _id: Option<String>,
-    #[serde(rename = "type")]
-    kind: String,
-    data: Option<Box<RawValue>>,
-    metadata: Option<Box<RawValue>>,
-}
-
-/// Messages for one stream.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WantedAppend {
-    stream_name: String,
-    expected_version: Option<i64>,
-    messages: Vec<Wanted>,
-}
-
 #[derive(Deserialize)]
-struct Answered {
-    append: Option<Vec<WantedAppend>>,
+struct Answered<'a> {
+    #[serde(borrow)]
+    append: Option<Vec<GivenAppend<'a>>>,
 }
 
 /// What a handler answered: messages to append, where its body is a JSON object with `append`. Any other body is not
 /// looked at.
-pub(super) fn answered(body: &[u8]) -> Result<Vec<WantedAppend>, Fault> {
+pub(super) fn answered(body: &[u8]) -> Result<Vec<IncomingAppend>, Fault> {
     let begins_as_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !begins_as_object || body.len() > bounds::ANSWER_BYTES_MAX {
         return Ok(Vec::new());
     }
-    match serde_json::from_slice::<Answered>(body) {
-        Ok(answered) => Ok(answered.append.unwrap_or_default()),
+    let wrong = |why: String| Fault::new(Kind::Invalid, format!("`append` of the answer is wrong: {why}"));
+    match serde_json::from_slice::<Answered<'_>>(body) {
+        Ok(answered) => {
+            let appends = answered.append.unwrap_or_default().into_iter();
+            appends.map(json::append).collect::<Result<_, _>>().map_err(|problem| wrong(problem.to_string()))
+        }
         // Text that only looks like it is no request of ours.
         Err(error) if error.is_syntax() || error.is_eof() => Ok(Vec::new()),
-        Err(error) => Err(Fault::new(Kind::Invalid, format!("`append` of the answer is wrong: {error}"))),
+        Err(error) => Err(wrong(error.to_string())),
     }
 }
 
 /// The appends of what a handler of `message` answered. Ids follow from the consumer, the message and the place in the
-/// answer, so that an answer given twice is appended once. A message that says nothing of its origin says that it
+/// answer, so that an answer given twice is appended once; ids in it are not used. A message that says nothing of its origin says that it
 /// follows from `message`.
-pub(super) fn appends(
-    consumer: &str,
-    message: &Message,
-    wanted: Vec<WantedAppend>,
-) -> Result<Vec<Append>, Fault> {
+pub(super) fn appends(consumer: &str, message: &Message, wanted: Vec<IncomingAppend>) -> Vec<Append> {
     let mut index = 0;
-    let parsed = |raw: Option<Box<RawValue>>| match raw {
-        Some(raw) => Json::parse(raw.get())
-            .map(Some)
-            .map_err(|error| Fault::new(Kind::Invalid, format!("a message of the answer: {error}"))),
-        None => Ok(None),
-    };
-    wanted
-        .into_iter()
-        .filter(|append| !append.messages.is_empty())
-        .map(|append| {
-            let messages = append.messages.into_iter().map(|wanted| {
-                let id = output_id(consumer, message.id, index);
-                index += 1;
-                let metadata = parsed(wanted.metadata)?.unwrap_or_else(|| following(message));
-                Ok(NewMessage { id, kind: wanted.kind, data: parsed(wanted.data)?, metadata: Some(metadata) })
-            });
-            Ok(Append {
-                stream: append.stream_name,
-                expected_version: append.expected_version,
-                messages: messages.collect::<Result<_, Fault>>()?,
-            })
-        })
-        .collect()
+    let with_messages = wanted.into_iter().filter(|append| !append.messages.is_empty());
+    let append = with_messages.map(|append| {
+        let messages = append.messages.into_iter().map(|wanted| {
+            let id = output_id(consumer, message.id, index);
+            index += 1;
+            let metadata = wanted.metadata.unwrap_or_else(|| following(message));
+            NewMessage { id, kind: wanted.kind, data: wanted.data, metadata: Some(metadata) }
+        });
+        let messages = messages.collect();
+        Append { stream: append.stream, expected_version: append.expected_version, messages }
+    });
+    append.collect()
 }
 
 /// The metadata of a message that follows from another, in Eventide's words: where it came from, and whom it concerns.
@@ -159,9 +126,10 @@ mod tests {
     }
 
     fn check(answer: &str, expected: Expect) {
-        let told = answered(answer.as_bytes())
-            .and_then(|wanted| appends("billing", &message(), wanted))
-            .map_or_else(|fault| fault.to_string(), |appends| format!("{appends:#?}"));
+        let told = answered(answer.as_bytes()).map_or_else(
+            |fault| fault.to_string(),
+            |wanted| format!("{:#?}", appends("billing", &message(), wanted)),
+        );
         expected.assert_eq(&told);
     }
 
@@ -212,6 +180,12 @@ mod tests {
         for text in ["", "ok", "{not json", "{}", "[1]", r#"{"append":[]}"#] {
             check(text, expect!["[]"]);
         }
+        check(
+            r#"{"append":[{"stream_name":"x-1","messages":[{"type":"T"},{"type":"T","data":"\u0000"}]}]}"#,
+            expect![[
+                r#"`append` of the answer is wrong: `x-1`: message 2: `data`: a string holds `\u0000` at byte `7`: \u0000 cannot be converted to text"#
+            ]],
+        );
         check(
             r#"{"append":[{"stream":"x"}]}"#,
             expect![

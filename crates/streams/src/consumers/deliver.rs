@@ -1,8 +1,9 @@
 //! The way to a handler, given from outside, and what its answer means. The decision is a pure function; `handling`
 //! acts on it.
 
-use super::body::{self, WantedAppend};
+use super::body;
 use super::definition::{Handler, Refused, bounds};
+use crate::http::json::IncomingAppend;
 use base::{Fault, Retry};
 use std::pin::Pin;
 use std::time::Duration;
@@ -73,7 +74,7 @@ pub(super) fn headers(consumer: &str, attempt: u32, messages: &[&Message]) -> Ve
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It is handled, and these messages are to be appended.
-    Done(Vec<WantedAppend>),
+    Done(Vec<IncomingAppend>),
     /// It failed.
     Failed(String),
     /// The handler asks for it later.

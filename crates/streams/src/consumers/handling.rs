@@ -1,11 +1,12 @@
 //! One delivery from end to end: is it done already, the push, what the answer means, the messages it is answered
 //! with, the pause before the next attempt, the dead letter. What it answers says when its streams may go on.
 
-use super::body::{self, WantedAppend};
+use super::body;
 use super::dead;
 use super::definition::Definition;
 use super::deliver::{Deliver, Push, Verdict, headers, verdict};
 use super::window::{Delivery, End, Item};
+use crate::http::json::IncomingAppend;
 use base::{Chance, Clock, Fault, Kind, format_duration};
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,7 +43,10 @@ impl Handling {
             match self.is_done_already(&item).await {
                 Ok(true) => self.counts.handled(),
                 Ok(false) => items.push(item),
-                Err(_) => return End::Later(STORE_PAUSE),
+                Err(fault) => {
+                    self.counts.trouble(&fault.to_string());
+                    return End::Later(STORE_PAUSE);
+                }
             }
         }
         let Some(handler) = self.definition.handler.clone().filter(|_| !items.is_empty()) else {
@@ -127,9 +131,8 @@ impl Handling {
         }
     }
 
-    async fn append(&self, item: &Item, wanted: Vec<WantedAppend>) -> Result<(), NotAppended> {
-        let appends = body::appends(&self.name, &item.message, wanted)
-            .map_err(|fault| NotAppended::Wrong(fault.to_string()))?;
+    async fn append(&self, item: &Item, wanted: Vec<IncomingAppend>) -> Result<(), NotAppended> {
+        let appends = body::appends(&self.name, &item.message, wanted);
         if appends.is_empty() {
             return Ok(());
         }

@@ -1,10 +1,11 @@
 //! Messages for those who ask for them: what is lent out and until when, the tokens by which it is acknowledged, and
 //! what an acknowledgement does.
 
-use super::body::{self, WantedAppend};
+use super::body;
 use super::deliver::Verdict;
 use super::handling::Handling;
 use super::window::{End, Item};
+use crate::http::json::IncomingAppend;
 use base::{Fault, Kind, Moment};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -70,7 +71,7 @@ pub enum Outcome {
 
 /// Messages that follow from another, as they came in.
 #[derive(Debug, Default)]
-pub struct Answered(pub(super) Vec<WantedAppend>);
+pub struct Answered(pub(super) Vec<IncomingAppend>);
 
 impl Answered {
     /// Reads `{"append":[…]}`.

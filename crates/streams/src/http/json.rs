@@ -112,7 +112,7 @@ struct GivenLine<'a> {
 /// Messages for one stream of several.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GivenAppend<'a> {
+pub(crate) struct GivenAppend<'a> {
     #[serde(borrow)]
     stream_name: Cow<'a, str>,
     expected_version: Option<i64>,
@@ -145,6 +145,7 @@ impl Incoming {
 }
 
 /// Messages for one stream, and the version that it must have.
+#[derive(Debug)]
 pub(crate) struct IncomingAppend {
     pub(crate) stream: String,
     pub(crate) expected_version: Option<i64>,
@@ -187,7 +188,8 @@ pub(crate) fn append_read(bytes: &[u8]) -> Result<IncomingAppend, Problem> {
     append(serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?)
 }
 
-fn append(given: GivenAppend<'_>) -> Result<IncomingAppend, Problem> {
+/// What was given, checked.
+pub(crate) fn append(given: GivenAppend<'_>) -> Result<IncomingAppend, Problem> {
     let stream = given.stream_name.into_owned();
     let messages = list(given.messages).map_err(|problem| problem.at(&format!("`{stream}`")))?;
     Ok(IncomingAppend { stream, expected_version: given.expected_version, messages })
