@@ -5,6 +5,7 @@ use base::{Fault, Kind, format_duration, parse_duration};
 use rules::Backoff;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use store::{Member, Message, Read};
 
 /// The written limits of consumers.
 pub mod bounds {
@@ -159,7 +160,8 @@ impl Definition {
             return Err(invalid(format!("`{}` types, at most `{}` go", self.types.len(), bounds::TYPES_MAX)));
         }
         if let Some(long) = self.types.iter().find(|kind| kind.len() > store::bounds::NAME_BYTES_MAX) {
-            return Err(invalid(format!("a type has `{}` bytes", long.len())));
+            let most = store::bounds::NAME_BYTES_MAX;
+            return Err(invalid(format!("a type has `{}` bytes, at most `{most}` go", long.len())));
         }
         for (what, wait) in [
             ("timeout", self.timeout),
@@ -172,6 +174,22 @@ impl Definition {
             }
         }
         Ok(())
+    }
+
+    /// What a share reads. Of several types the store gives all, and [`Definition::wants`] says which are meant.
+    pub(super) fn read(&self, share: u16) -> Read {
+        let mut read = Read::category(self.category.as_str());
+        read.correlation.clone_from(&self.correlation);
+        read.member = Member::new(share, self.size).filter(|_| self.size > 1);
+        if let [kind] = self.types.as_slice() {
+            read.kind = Some(kind.clone());
+        }
+        read
+    }
+
+    /// Whether a message that was read is one that it takes.
+    pub(super) fn wants(&self, message: &Message) -> bool {
+        self.types.len() < 2 || self.types.contains(&message.kind)
     }
 
     /// Messages of a share that are read and not yet handled, at most: beyond it reading stops.

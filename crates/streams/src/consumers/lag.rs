@@ -6,7 +6,7 @@ use super::definition::Definition;
 use super::records::Place;
 use base::Fault;
 use std::time::Duration;
-use store::{Member, Read};
+use store::Read;
 
 /// Messages of a share that are counted before the lag is estimated.
 pub(super) const COUNT_MAX: usize = 1_000;
@@ -46,22 +46,16 @@ pub(super) async fn of(
     }
     let (mut messages, mut oldest) = (0, None::<(i64, i64)>);
     for (place, number) in places.iter().zip(0..) {
-        let mut read = Read::category(definition.category.as_str()).limit(count_max);
-        read.correlation.clone_from(&definition.correlation);
-        read.member = Member::new(number, definition.size).filter(|_| definition.size > 1);
-        if let [kind] = definition.types.as_slice() {
-            read.kind = Some(kind.clone());
-        }
-        let is_wanted = |kind: &String| definition.types.len() < 2 || definition.types.contains(kind);
+        let read = definition.read(number).limit(count_max);
         let page = shared.store.read(read.clone().from(place.progress.frontier)).await?;
         if page.more {
             return Ok(estimate);
         }
         messages += place.progress.pending.len() as u64;
-        messages += page.messages.iter().filter(|message| is_wanted(&message.kind)).count() as u64;
+        messages += page.messages.iter().filter(|message| definition.wants(message)).count() as u64;
         let first = match place.progress.pending.first() {
             Some(first) => shared.store.read(read.from(*first).limit(1)).await?.messages,
-            None => page.messages.into_iter().filter(|message| is_wanted(&message.kind)).take(1).collect(),
+            None => page.messages.into_iter().filter(|message| definition.wants(message)).take(1).collect(),
         };
         let first = first.first().map(|message| (message.global_position, message.time));
         oldest = [oldest, first].into_iter().flatten().min();

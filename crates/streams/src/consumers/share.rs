@@ -14,7 +14,7 @@ use base::{Fault, Kind, Moment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{Member, Read, Scope, Watch};
+use store::{Member, Scope, Watch};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -305,20 +305,12 @@ impl<'a> Session<'a> {
     async fn read(&mut self) {
         let Some((from, room)) = self.window.wants() else { return };
         let definition = &self.share.definition;
-        let mut read = Read::category(definition.category.as_str()).from(from).limit(room.min(PAGE_MESSAGES));
-        read.correlation.clone_from(&definition.correlation);
-        if let [kind] = definition.types.as_slice() {
-            read.kind = Some(kind.clone());
-        }
-        if definition.size > 1 {
-            read.member = Member::new(self.share.number, definition.size);
-        }
+        let read = definition.read(self.share.number).from(from).limit(room.min(PAGE_MESSAGES));
         match self.share.shared.store.read(read).await {
             Ok(page) => {
                 self.behind = page.more || !page.messages.is_empty();
                 let before = self.window.wants().map_or(from, |(from, _)| from);
-                let is_wanted = |kind: &String| definition.types.len() < 2 || definition.types.contains(kind);
-                let messages = page.messages.into_iter().filter(|message| is_wanted(&message.kind));
+                let messages = page.messages.into_iter().filter(|message| definition.wants(message));
                 self.window.feed(messages, page.next.max(before));
                 self.share.shared.tell_takers();
                 // Messages that are not for us move the position, too.

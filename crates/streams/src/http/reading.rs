@@ -84,10 +84,10 @@ fn text(page: &Page) -> Vec<u8> {
 
 /// What a call asks for.
 fn wanted(call: &Call, scope: Scope) -> Result<Read, Problem> {
-    let (mut read, least) = match scope {
-        Scope::Stream(name) => (Read::stream(name), 0),
-        Scope::Category(name) => (Read::category(name), 0),
-        Scope::All => (Read::all(), 0),
+    let mut read = match scope {
+        Scope::Stream(name) => Read::stream(name),
+        Scope::Category(name) => Read::category(name),
+        Scope::All => Read::all(),
     };
     if call.flag("backward")? {
         if call.text("wait").is_some() {
@@ -97,7 +97,7 @@ fn wanted(call: &Call, scope: Scope) -> Result<Read, Problem> {
         }
         read = read.backward();
     }
-    if let Some(from) = call.number("from", least)? {
+    if let Some(from) = call.number("from", 0)? {
         read.from = from;
     }
     read.limit = call.limit(read.limit, of_store::PAGE_MESSAGES_MAX)?;
