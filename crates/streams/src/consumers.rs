@@ -96,9 +96,9 @@ struct Shared {
     /// Changes when a message may have become free to be taken.
     takers: watch::Sender<u64>,
     seats: Mutex<BTreeMap<SeatKey, Arc<Seat>>>,
-    /// Counts outlive their seats, for at most the shares that there are.
+    /// Counts outlive their seats, for the shares that there are.
     counts: Mutex<HashMap<SeatKey, Arc<status::Counts>>>,
-    /// When somebody last asked for messages of a consumer; at most [`bounds::CONSUMERS_MAX`].
+    /// When somebody last asked for messages of a consumer; for those that there are.
     asked: Mutex<HashMap<String, Moment>>,
     /// The only share that this node takes of a consumer, where a manifest says so.
     members: Mutex<HashMap<String, u16>>,
@@ -225,8 +225,6 @@ impl Consumers {
         let kept = self.0.kept(name).await?;
         declared::refuse_others(&kept, Source::Api)?;
         records::forget(&self.0.state, &kept, true).await?;
-        lock(&self.0.counts).retain(|(of, _), _| **of != *name);
-        self.0.asked().remove(name);
         self.0.nudge(name);
         Ok(())
     }

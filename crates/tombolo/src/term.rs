@@ -25,6 +25,13 @@ pub(crate) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Text from outside: a terminal must not take a part of it for an order.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
 /// A line on standard output. A reader that left is no error of ours.
 pub(crate) fn out(text: impl Display) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");

@@ -223,6 +223,11 @@ fn messages_move_from_one_store_to_another_while_both_run() {
             .collect::<Vec<_>>()
     };
     assert_eq!(content(&from), content(&to));
+    let listed = from.run(&["messages", "streams", "-n", "3", "--json"]);
+    assert!(
+        listed.lines().count() == 4 && listed.contains("\"a-2\"") && !listed.contains("\"a-3\""),
+        "{listed}"
+    );
     from.write("bad.ndjson", "{\"stream_name\": \"b-1\", \"type\": \"T\"}\n{\"stream_name\": \"b-1\"}\n");
     let shown = from.run(&["messages", "import", "bad.ndjson"]);
     assert!(shown.contains("error: line 2: missing field `type`"), "{shown}");

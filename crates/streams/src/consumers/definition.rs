@@ -25,6 +25,11 @@ pub mod bounds {
     pub const TYPES_MAX: usize = 100;
     /// Attempts before a message is a dead letter.
     pub const ATTEMPTS_MAX: u32 = 1_000;
+    /// Dead letters of a consumer that wait for somebody; with that many, what fails waits as well. Each share may go
+    /// [`DEAD_LETTERS_UNCOUNTED`] beyond it.
+    pub const DEAD_LETTERS_KEPT_MAX: usize = 10_000;
+    /// Dead letters that a share makes before it counts those that wait again.
+    pub const DEAD_LETTERS_UNCOUNTED: usize = 100;
     /// Longest acknowledge timeout, and longest pause between attempts.
     pub const WAIT_MAX: Duration = Duration::from_secs(3_600);
     /// Bytes of what a handler answers.

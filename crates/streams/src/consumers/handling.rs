@@ -2,19 +2,23 @@
 //! with, the pause before the next attempt, the dead letter. What it answers says when its streams may go on.
 
 use super::body;
-use super::dead;
-use super::definition::Definition;
+use super::definition::{Definition, bounds};
 use super::deliver::{Deliver, Push, Verdict, headers, verdict};
 use super::window::{Delivery, End, Item};
+use super::{dead, records};
 use crate::http::json::IncomingAppend;
 use base::{Chance, Clock, Fault, Kind, format_duration};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use store::{AppendError, Message, State, Store};
 
 /// The pause after the store could not do its part.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The usual pause before a message is tried again that would be a dead letter, if there were not too many.
+const FULL_PAUSE: Duration = Duration::from_secs(30);
 
 /// The usual pause before a handler that was not reached is tried again.
 const UNREACHED_PAUSE: Duration = Duration::from_secs(2);
@@ -33,6 +37,8 @@ pub(super) struct Handling {
     /// answered then says it.
     pub(super) check: Range<i64>,
     pub(super) counts: Arc<super::status::Counts>,
+    /// Dead letters that may be made before it is counted how many wait.
+    pub(super) room: Arc<AtomicUsize>,
 }
 
 impl Handling {
@@ -170,6 +176,20 @@ impl Handling {
     }
 
     async fn bury(&self, item: &Item, why: &str) -> End {
+        match self.has_room(item).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let most = bounds::DEAD_LETTERS_KEPT_MAX;
+                self.counts.trouble(&format!(
+                    "`{most}` dead letters wait, so what fails waits with them until some are tried again or discarded: {why}"
+                ));
+                return End::Later(FULL_PAUSE.mul_f64(0.5 + self.chance.unit()));
+            }
+            Err(fault) => {
+                self.counts.trouble(&fault.to_string());
+                return End::Later(STORE_PAUSE);
+            }
+        }
         let before = item.again.unwrap_or(0);
         let letter = dead::letter(&item.message, why, item.failed + 1, before, self.now());
         match dead::bury(&self.store, &self.state, &self.name, &item.message, &letter).await {
@@ -182,6 +202,19 @@ impl Handling {
                 End::Later(STORE_PAUSE)
             }
         }
+    }
+
+    /// Whether one more may wait. What was a dead letter before takes the place that it had.
+    async fn has_room(&self, item: &Item) -> Result<bool, Fault> {
+        let less = |room: usize| room.checked_sub(1);
+        if item.again.is_some() || self.room.fetch_update(SeqCst, SeqCst, less).is_ok() {
+            return Ok(true);
+        }
+        let most = bounds::DEAD_LETTERS_KEPT_MAX;
+        let waiting = records::count(&self.state, &records::dead_prefix(&self.name), most).await?;
+        let room = (most - waiting).min(bounds::DEAD_LETTERS_UNCOUNTED);
+        self.room.store(room.saturating_sub(1), SeqCst);
+        Ok(room > 0)
     }
 
     fn now(&self) -> i64 {

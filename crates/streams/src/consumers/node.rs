@@ -99,6 +99,10 @@ impl Node {
         let shared = self.shared.clone();
         self.running.retain(|_, running| !running.task.is_finished());
         let consumers = records::all(&shared.state).await?;
+        // Others may have removed them.
+        let is_there = |name: &str| consumers.binary_search_by(|kept| kept.name.as_str().cmp(name)).is_ok();
+        super::lock(&shared.counts).retain(|(name, _), _| is_there(name));
+        shared.asked().retain(|name, _| is_there(name));
         let served: Vec<&Kept> = consumers.iter().filter(|kept| self.is_wanted(kept)).collect();
         let shares_evenly = |kept: &&Kept| shared.member_of(&kept.name).is_none();
         let names: Vec<String> =

@@ -144,6 +144,7 @@ impl<'a> Session<'a> {
             definition: definition.clone(),
             check: place.redo_until..check_until,
             counts: share.seat.counts.clone(),
+            room: Arc::default(),
         };
         // Numbers of another session are never met again, not even in a token that somebody kept.
         let first_number = numbers.fetch_add(1 << 32, Ordering::SeqCst);

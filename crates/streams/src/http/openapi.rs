@@ -204,6 +204,7 @@ pub fn reference() -> String {
         ("wait of a long poll", format!("{} s", bounds::WAIT_MAX.as_secs())),
         ("followers and long polls at a time", bounds::FOLLOWERS_MAX.to_string()),
         ("consumers", crate::consumers::bounds::CONSUMERS_MAX.to_string()),
+        ("dead letters of a consumer that wait", crate::consumers::bounds::DEAD_LETTERS_KEPT_MAX.to_string()),
         ("messages of one take", crate::consumers::TAKE_MAX.to_string()),
         ("acknowledgements of one call", crate::consumers::ACKS_MAX.to_string()),
         ("`Idempotency-Key`", format!("{} bytes", bounds::KEY_BYTES_MAX)),

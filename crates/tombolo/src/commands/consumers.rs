@@ -2,19 +2,14 @@
 //! deals with dead letters; all over the API of a running `tombolo up`.
 
 use super::asking::{Ask, Client, block_on};
-use super::messages::{Where, escaped, target};
-use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, err, out, paint, table};
+use super::messages::{LIST_MAX, Where, escaped, list};
+use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, err, harmless, out, paint, table};
 use base::{Fault, Kind, format_duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 use wire::Body;
-
-/// Dead letters of one page.
-const PAGE: &str = "500";
-/// Dead letters that are printed at most.
-const LETTERS_MAX: usize = 100_000;
 
 /// What to do with consumers.
 #[derive(Subcommand)]
@@ -201,12 +196,8 @@ fn dead(consumer: &Value) -> String {
     if consumer["dead_letters"] == 0 { shown } else { paint(RED, shown) }
 }
 
-/// Text from outside: a terminal must not take a part of it for an order.
 fn text(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default();
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+    harmless(value.as_str().unwrap_or_default())
 }
 
 /// The path of a consumer, and of something of it.
@@ -310,20 +301,8 @@ impl DeadLetters {
     }
 
     async fn list(&self, client: &Client) -> Result<(), Fault> {
-        let (mut letters, mut after) = (Vec::new(), None::<i64>);
-        loop {
-            let parameters =
-                [("limit", Some(PAGE.to_owned())), ("after", after.map(|after| after.to_string()))];
-            let target = target(&path(&self.one.name, "/dead-letters"), &parameters);
-            let mut page = client.json(Ask::get(&target)).await?;
-            if let Value::Array(entries) = page["dead_letters"].take() {
-                letters.extend(entries);
-            }
-            after = letters.last().and_then(|last: &Value| last["global_position"].as_i64());
-            if page["more"] != true || letters.len() >= LETTERS_MAX {
-                break;
-            }
-        }
+        let of = path(&self.one.name, "/dead-letters");
+        let letters = list(client, &of, &[], "dead_letters", "global_position", LIST_MAX).await?;
         if self.one.json {
             letters.iter().for_each(out);
         } else if letters.is_empty() {

@@ -5,6 +5,8 @@ mod bulk;
 mod lists;
 mod shown;
 
+pub(super) use lists::{LIST_MAX, list};
+
 use super::asking::{Ask, Client, Lines, block_on};
 use crate::term::{DIM, GREEN, err, out, out_if_read, paint};
 use base::{Fault, Kind};

@@ -1,6 +1,7 @@
 //! One node, one consumer: the order of a stream, failures and dead letters, restarts, filters, pauses and moves.
 
 use super::*;
+use store::state::Change;
 
 #[tokio::test]
 async fn messages_are_handled_in_the_order_of_their_streams_and_streams_beside_each_other() {
@@ -79,6 +80,34 @@ async fn a_dead_letter_is_tried_again_or_discarded() {
     let died = ["DeadLettered"; 4];
     let rest = ["DeadLetterDiscarded", "DeadLetterRetried", "DeadLetterRetried", "DeadLetterRetried"];
     assert_eq!(kinds, [rest, died].concat());
+}
+
+#[tokio::test]
+async fn with_enough_dead_letters_what_fails_waits_until_there_is_room() {
+    let world = World::new();
+    let node = world.node(None);
+    world.seen.answer(|_| Ok(failed()));
+    node.consumers.put("billing", Definition { attempts: 1, ..pushed("order") }).await.unwrap();
+    world.append(&["order-1"]).await;
+    node.caught_up(&world, "billing").await;
+    let letter = node.consumers.dead_letters("billing", 0, 1).await.unwrap().remove(0);
+    let letter = serde_json::to_vec(&letter).unwrap();
+    let filled: Vec<i64> = (1_000_001..).take(definition::bounds::DEAD_LETTERS_KEPT_MAX - 1).collect();
+    for positions in filled.chunks(1_000) {
+        let set = |position: &i64| Change::set(records::dead_key("billing", *position), letter.clone());
+        world.state.apply(positions.iter().map(set).collect()).await.unwrap();
+    }
+    // The share counts anew when it begins.
+    node.consumers.replay("billing", Start::End).await.unwrap();
+    world.append(&["order-2"]).await;
+    world.called(3).await;
+    let status = node.consumers.show("billing").await.unwrap();
+    let error = status.error.unwrap();
+    assert_eq!(status.lag.messages, 1, "it was tried twice and is no dead letter");
+    assert!(error.starts_with("`10000` dead letters wait") && error.ends_with("answered 500"), "{error}");
+    node.consumers.resolve("billing", 1_000_001, Wish::Discard).await.unwrap();
+    node.caught_up(&world, "billing").await;
+    assert_eq!(node.consumers.dead_letters("billing", 1, 1).await.unwrap()[0].stream_name, "order-2");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What there is: categories with how many messages they have, streams with their versions.
 
-use super::{Ask, Client, Where, escaped, target};
+use super::{Ask, Client, Where, target};
 use crate::term::{CYAN, DIM, err, out, paint, table};
 use base::Fault;
 use clap::Args;
@@ -20,8 +20,8 @@ pub(crate) struct Categories {
 
 impl Categories {
     pub(super) async fn run(&self) -> Result<ExitCode, Fault> {
-        let rows =
-            list(&self.place.client()?, "/api/v1/categories?limit=1000", "categories", "category").await?;
+        let client = self.place.client()?;
+        let rows = list(&client, "/api/v1/categories", &[], "categories", "category", LIST_MAX).await?;
         if self.json {
             rows.iter().for_each(out);
             return Ok(ExitCode::SUCCESS);
@@ -55,15 +55,9 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(super) async fn run(&self) -> Result<ExitCode, Fault> {
-        let target = target(
-            "/api/v1/streams",
-            &[
-                ("limit", Some(self.limit.clamp(1, 1_000).to_string())),
-                ("category", self.category.clone()),
-                ("prefix", self.prefix.clone()),
-            ],
-        );
-        let mut rows = list(&self.place.client()?, &target, "streams", "stream_name").await?;
+        let (client, path) = (self.place.client()?, "/api/v1/streams");
+        let narrowed = [("category", self.category.clone()), ("prefix", self.prefix.clone())];
+        let mut rows = list(&client, path, &narrowed, "streams", "stream_name", self.limit).await?;
         rows.truncate(self.limit);
         if self.json {
             rows.iter().for_each(out);
@@ -75,22 +69,32 @@ impl Streams {
 }
 
 /// Most entries that a list is asked for.
-const LIST_MAX: usize = 100_000;
+pub(in crate::commands) const LIST_MAX: usize = 100_000;
+/// The same, of one page.
+const PAGE: usize = 500;
 
-/// All entries of a list, page by page.
-async fn list(client: &Client, target: &str, of: &str, name: &str) -> Result<Vec<Value>, Fault> {
+/// The first entries of a list, at most so many, page by page. The next page begins behind the last one's `name`.
+pub(in crate::commands) async fn list(
+    client: &Client,
+    path: &str,
+    parameters: &[(&str, Option<String>)],
+    of: &str,
+    name: &str,
+    most: usize,
+) -> Result<Vec<Value>, Fault> {
     let mut rows: Vec<Value> = Vec::new();
     loop {
-        let after = rows.last().and_then(|last| last[name].as_str());
-        let page = match after {
-            None => target.to_owned(),
-            Some(after) => format!("{target}&after={}", escaped(after)),
-        };
-        let mut answer = client.json(Ask::get(&page)).await?;
+        let limit = (most - rows.len()).clamp(1, PAGE);
+        let after = rows.last().map(|last| match &last[name] {
+            Value::String(name) => name.clone(),
+            number => number.to_string(),
+        });
+        let own = [("limit", Some(limit.to_string())), ("after", after)];
+        let mut answer = client.json(Ask::get(&target(path, own.iter().chain(parameters)))).await?;
         if let Value::Array(entries) = answer[of].take() {
             rows.extend(entries);
         }
-        if answer["more"] != true || rows.len() >= LIST_MAX {
+        if answer["more"] != true || rows.len() >= most {
             return Ok(rows);
         }
     }
@@ -122,8 +126,8 @@ pub(crate) struct Scheduled {
 
 impl Scheduled {
     pub(super) async fn run(&self) -> Result<ExitCode, Fault> {
-        let rows =
-            list(&self.place.client()?, "/api/v1/scheduled?limit=1000", "scheduled", "scheduled").await?;
+        let client = self.place.client()?;
+        let rows = list(&client, "/api/v1/scheduled", &[], "scheduled", "scheduled", LIST_MAX).await?;
         if self.json {
             rows.iter().for_each(out);
             return Ok(ExitCode::SUCCESS);

@@ -1,6 +1,6 @@
 //! A message as a line for people, or as the JSON it came as.
 
-use crate::term::{CYAN, DIM, GREEN, paint};
+use crate::term::{CYAN, DIM, GREEN, harmless, paint};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -29,9 +29,9 @@ pub(super) fn message(json: &str, as_json: bool) -> String {
         "{:>8}  {}  {}{}  {}  {}",
         shown.global_position,
         paint(DIM, time(&shown.time)),
-        paint(CYAN, plain(&shown.stream_name)),
+        paint(CYAN, harmless(&shown.stream_name)),
         paint(DIM, format_args!("[{}]", shown.position)),
-        paint(GREEN, plain(&shown.kind)),
+        paint(GREEN, harmless(&shown.kind)),
         shown.data.map_or("", RawValue::get)
     )
 }
@@ -44,13 +44,6 @@ fn time(text: &str) -> String {
         }
         _ => text.to_owned(),
     }
-}
-
-/// Names come from outside: a terminal must not take a part of them for an order.
-fn plain(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
 }
 
 #[cfg(test)]
