@@ -3,7 +3,7 @@
 //! [`crate::consumers`]; Message DB's protocol and how bytes become requests are left to others.
 
 mod answer;
-mod append;
+pub(crate) mod append;
 mod browser;
 mod bulk;
 mod call;

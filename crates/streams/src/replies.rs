@@ -2,11 +2,12 @@
 //! gives it back; one that nobody renews goes by itself, with what is in it. What comes later is not lost: it is
 //! recorded among the orphans. (As the temporary queues of `amazon-sqs-java-temporary-queues-client`.)
 
+use crate::http::json;
 use base::{Clock, Fault, Kind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
-use store::state::{Change, Condition, Key, bounds::LIST_MAX};
+use store::state::{Change, ChangeError, Condition, Key, bounds::LIST_MAX};
 use store::{Append, AppendError, Message, NewMessage, Read, Removal, State, Store, Uuid};
 
 /// The category of streams for answers.
@@ -75,8 +76,12 @@ impl Replies {
         }
         let until = self.after(hold);
         let renewed = kept(stream, &Lent { until, gone: false })?.when(Condition::Etag(etag));
-        // Somebody who was quicker gave it back or renewed it, too: asked again, that is told.
-        Ok(self.0.state.apply(vec![renewed]).await.is_ok().then_some(until))
+        match self.0.state.apply(vec![renewed]).await {
+            Ok(_) => Ok(Some(until)),
+            // Somebody who was quicker gave it back or renewed it, too: asked again, that is told.
+            Err(ChangeError::Conflict { .. }) => Ok(None),
+            Err(ChangeError::Failed(fault)) => Err(fault),
+        }
     }
 
     /// Takes it back, with what is in it. Answers whether it was lent.
@@ -179,20 +184,11 @@ fn kept(stream: &str, lent: &Lent) -> Result<Change, Fault> {
 /// A late answer as it is recorded: with where it was to go.
 fn orphan(message: &Message) -> NewMessage {
     let about = serde_json::json!({ "replyStreamName": message.stream, "replyId": message.id.to_string() });
-    let metadata = match message.metadata.as_ref().map(|metadata| serde_json::from_str(metadata.as_str())) {
-        Some(Ok(serde_json::Value::Object(mut given))) => {
-            if let serde_json::Value::Object(about) = about {
-                given.extend(about);
-            }
-            serde_json::Value::Object(given)
-        }
-        _ => about,
-    };
     NewMessage {
         id: Uuid::new_v5(&NAMESPACE, message.id.as_bytes()),
         kind: message.kind.clone(),
         data: message.data.clone(),
-        metadata: store::Json::parse(&metadata.to_string()).ok(),
+        metadata: json::with_more(message.metadata.as_ref(), about),
     }
 }
 

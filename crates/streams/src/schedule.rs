@@ -2,12 +2,13 @@
 //! times; the ids they will have are fixed when they come in, so that one which is appended twice, by two nodes or
 //! after a crash, is there once.
 
+use crate::http::append::is_same;
 use crate::http::json::{self, IncomingAppend};
 use base::{Clock, Fault, Kind};
 use std::sync::Arc;
 use std::time::Duration;
-use store::state::{Change, Condition, Key};
-use store::{Append, AppendError, State, Store, Uuid};
+use store::state::{Change, ChangeError, Condition, Key};
+use store::{Append, AppendError, NewMessage, State, Store, Uuid};
 use tokio::sync::Notify;
 
 /// The space of what is scheduled.
@@ -17,8 +18,12 @@ const LEASE: &str = "$scheduled";
 const HOLD: Duration = Duration::from_secs(10);
 /// How often it is looked whether another node scheduled something.
 const LOOK: Duration = Duration::from_secs(1);
-/// What is due and taken in one go.
-const BATCH: usize = 100;
+/// Entries that are in memory at a time, each of which may be as large as a value of the small state.
+const AT_ONCE: usize = 8;
+/// Where messages are recorded that could not be appended when they were due: their ids were others' by then.
+pub const REFUSED: &str = "scheduled:refused";
+/// From which ids of refused messages follow, drawn once.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6b1c_3f0e_92d7_4e58_8ac4_7d25_b3e0_19f6);
 /// Digits of a time in a key: its order is that of the times.
 const TIME_DIGITS: usize = 17;
 /// The latest time: until then the digits are enough.
@@ -87,18 +92,31 @@ impl Schedule {
         let key = Key::new(SPACE, id);
         let Some(value) = self.0.state.get(key.clone()).await? else { return Ok(false) };
         let gone = Change::delete(key).when(Condition::Etag(value.etag));
-        Ok(self.0.state.apply(vec![gone]).await.is_ok())
+        match self.0.state.apply(vec![gone]).await {
+            Ok(_) => Ok(true),
+            Err(ChangeError::Conflict { .. }) => Ok(false),
+            Err(ChangeError::Failed(fault)) => Err(fault),
+        }
     }
 
     /// What is to come behind `after`, the next first, at most `limit`.
     pub async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<Scheduled>, Fault> {
-        let kept = self.0.state.list(SPACE, "", after, limit).await?;
-        let scheduled = kept.into_iter().filter_map(|(key, value)| {
-            let append = read(&value.bytes)?;
-            let (due, messages) = (due_of(&key.key)?, append.messages.len());
-            Some(Scheduled { id: key.key, due, stream: append.stream, messages })
-        });
-        Ok(scheduled.collect())
+        let (mut scheduled, mut after) = (Vec::new(), after.map(str::to_owned));
+        while scheduled.len() < limit {
+            let wanted = AT_ONCE.min(limit - scheduled.len());
+            let kept = self.0.state.list(SPACE, "", after.as_deref(), wanted).await?;
+            let all = kept.len() < wanted;
+            after = kept.last().map(|(key, _)| key.key.clone());
+            scheduled.extend(kept.into_iter().filter_map(|(key, value)| {
+                let append = read(&value.bytes)?;
+                let (due, messages) = (due_of(&key.key)?, append.messages.len());
+                Some(Scheduled { id: key.key, due, stream: append.stream, messages })
+            }));
+            if all {
+                break;
+            }
+        }
+        Ok(scheduled)
     }
 
     /// Appends what is due when it is due, for ever.
@@ -127,26 +145,58 @@ impl Schedule {
         }
     }
 
-    /// Appends what is due by now, a batch of it.
+    /// Appends what is due by now, some of it.
     async fn append_due(&self, now: i64) -> Result<(), Fault> {
-        for (key, value) in self.0.state.list(SPACE, "", None, BATCH).await? {
+        for (key, value) in self.0.state.list(SPACE, "", None, AT_ONCE).await? {
             if due_of(&key.key).is_none_or(|due| due > now) {
                 return Ok(());
             }
             // What can't be read is none of ours; it would stand in the way of all others.
             if let Some(append) = read(&value.bytes) {
-                match self.0.store.append(vec![append]).await {
-                    // One that is there already came by another node, or before a crash.
-                    Ok(_) | Err(AppendError::DuplicateId { .. }) => {}
-                    Err(AppendError::Refused(fault)) => {
-                        return Err(Fault::new(Kind::Bug, "what was scheduled is refused").because(fault));
-                    }
+                match self.0.store.append(vec![append.clone()]).await {
+                    Ok(_) => {}
+                    Err(AppendError::DuplicateId { .. }) if self.is_there(&append).await? => {}
+                    Err(AppendError::DuplicateId { id }) => self.refuse(&append, id).await?,
                     Err(error) => return Err(error.into()),
                 }
             }
             self.0.state.apply(vec![Change::delete(key)]).await?;
         }
         Ok(())
+    }
+
+    /// Whether all of it came already: by another node, or before a crash.
+    async fn is_there(&self, append: &Append) -> Result<bool, Fault> {
+        for message in &append.messages {
+            let kept = self.0.store.by_id(message.id).await?;
+            if !kept.is_some_and(|kept| is_same(&kept, append, message)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Records what can't be appended any more: it was acknowledged, so that it must not be lost.
+    async fn refuse(&self, append: &Append, taken: Uuid) -> Result<(), Fault> {
+        let messages = append.messages.iter().map(|message| {
+            let about = serde_json::json!({
+                "scheduledStreamName": append.stream,
+                "scheduledId": message.id.to_string(),
+                "refused": format!("a message of id `{taken}` was there already"),
+            });
+            NewMessage {
+                id: Uuid::new_v5(&NAMESPACE, message.id.as_bytes()),
+                kind: message.kind.clone(),
+                data: message.data.clone(),
+                metadata: json::with_more(message.metadata.as_ref(), about),
+            }
+        });
+        let record =
+            Append { stream: REFUSED.to_owned(), expected_version: None, messages: messages.collect() };
+        match self.0.store.append(vec![record]).await {
+            Ok(_) | Err(AppendError::DuplicateId { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -464,6 +464,29 @@ async fn a_message_to_come_is_appended_when_it_is_due_and_once() {
 }
 
 #[tokio::test]
+async fn a_message_to_come_whose_id_another_took_meanwhile_is_recorded() {
+    let world = World::new();
+    let id = "00000000-0000-0000-0000-000000000007";
+    let later = format!(
+        r#"[{{"type": "First"}}, {{"id": "{id}", "type": "Second", "metadata": {{"subject": "ada"}}}}]"#
+    );
+    assert!(world.said("POST /streams/a-1/messages?delay=60", &later).await.starts_with("202 "));
+    let now = format!(r#"{{"id": "{id}", "type": "Other"}}"#);
+    assert!(world.said("POST /streams/b-1/messages", &now).await.starts_with("201 "));
+    let running = tokio::spawn(world.api.schedule().clone().run());
+    world.hand.advance(Duration::from_secs(60));
+    let page = world.said("GET /streams/scheduled:refused/messages?wait=60", "").await;
+    running.abort();
+    for part in
+        [r#""type":"First""#, r#""type":"Second""#, r#""scheduledStreamName": "a-1""#, r#""subject": "ada""#]
+    {
+        assert!(page.contains(part), "{page}");
+    }
+    assert!(page.contains(&format!("a message of id `{id}` was there already")), "{page}");
+    assert!(world.said("GET /streams/a-1", "").await.contains("\"version\":-1"));
+}
+
+#[tokio::test]
 async fn a_stream_for_answers_is_lent_and_given_back() {
     let world = World::new();
     let lent = world.ask("POST /reply-streams?hold=30", "").await;

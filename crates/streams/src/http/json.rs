@@ -73,6 +73,19 @@ pub(crate) fn append_text(append: &store::Append) -> Vec<u8> {
     out
 }
 
+/// Metadata with fields beside its own, which stay: a subject is one of them. What is no object goes.
+pub(crate) fn with_more(metadata: Option<&Json>, more: serde_json::Value) -> Option<Json> {
+    let given = metadata.and_then(|metadata| serde_json::from_str(metadata.as_str()).ok());
+    let merged = match (given, more) {
+        (Some(serde_json::Value::Object(mut given)), serde_json::Value::Object(more)) => {
+            given.extend(more);
+            serde_json::Value::Object(given)
+        }
+        (_, more) => more,
+    };
+    Json::parse(&merged.to_string()).ok()
+}
+
 /// A message that comes in.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,6 +10,7 @@ pub(super) use lists::{LIST_MAX, list};
 use super::asking::{Ask, Client, Lines, block_on};
 use crate::term::{DIM, GREEN, err, out, out_if_read, paint};
 use base::{Fault, Kind};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use http::Method;
 use http::header::HeaderName;
@@ -118,6 +119,7 @@ pub(super) fn target<'a>(
 #[derive(Args)]
 struct Which {
     /// A stream such as `account-1`, or a category such as `account`; all messages if none is given
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
 
     /// NAME is a stream although it has no `-`
@@ -169,6 +171,7 @@ pub(crate) struct Write {
     place: Where,
 
     /// The stream, such as `account-1`
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     stream: String,
 
     /// The message's type, such as `Opened`
@@ -336,6 +339,7 @@ pub(crate) struct Last {
     place: Where,
 
     /// The stream
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     stream: String,
 
     /// The last one of this type
@@ -456,6 +460,7 @@ pub(crate) struct Delete {
     place: Where,
 
     /// The stream
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     stream: String,
 
     /// Do it: the messages can't be brought back

@@ -61,7 +61,11 @@ impl Kept {
             return Ok(Self { encrypted, state: postgres.state(), embedded: None });
         }
         let dir = plan.folder.join(&wished.dir);
-        let (embedded, recovered) = Embedded::open(&dir, clock.clone(), LogOptions::default())?;
+        let (embedded, recovered) =
+            Embedded::open(&dir, clock.clone(), LogOptions::default()).map_err(|fault| match fault.hint {
+                Some(_) => fault,
+                None => fault.hint("`dir` of `streams` says where it is; may you write there?"),
+            })?;
         if recovered.cut_bytes > 0 {
             screen.note(&format!(
                 "the last {} bytes of the log were never acknowledged and are cut off: the last stop was none",
