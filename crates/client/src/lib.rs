@@ -32,7 +32,9 @@ pub use request::Request;
 pub use retry::retry;
 #[cfg(feature = "testing")]
 pub use transport::InProcess;
-pub use transport::{Ack, Answer, Append, Appended, Delivery, Http, Outcome, Page, Read, Scope, Transport};
+pub use transport::{
+    Ack, Acknowledged, Answer, Append, Appended, Delivery, Http, Outcome, Page, Read, Scope, Transport,
+};
 pub use uuid::Uuid;
 
 /// The written limits of what is asked for; a server has its own on what it keeps.

@@ -1,6 +1,7 @@
 //! Names of streams: the category, then `-`, then the id. Types of a category, such as `command` or `position`,
 //! stand behind a `:` and are joined by `+`, as Message DB and Eventide have it.
 
+#[cfg(feature = "testing")]
 use uuid::Uuid;
 
 /// The stream of one entity: `order-17` of category `order` and id `17`.
@@ -45,10 +46,14 @@ pub(crate) fn snapshot_stream(category: &str, id: &str) -> String {
     stream(&typed(category, "snapshot"), id)
 }
 
-/// A stream for one reply that nobody else uses.
+/// A stream for one reply that nobody else uses, where no server lends one.
+#[cfg(feature = "testing")]
 pub(crate) fn reply_stream() -> String {
     stream("reply", Uuid::new_v4())
 }
+
+/// Where a server records replies that came too late.
+pub(crate) const ORPHANS: &str = "reply:orphans";
 
 #[cfg(test)]
 mod tests {

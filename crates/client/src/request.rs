@@ -1,9 +1,16 @@
 //! A question and its answer over streams: the question is written with a reply stream that nobody else uses, and
-//! the first message there is the answer. Who does not get it in time is told so.
+//! the first message there is the answer. The stream is lent for this one answer: it goes with it, and a late answer is
+//! recorded among the orphans. Who does not get one in time is told so.
 
 use crate::{Client, Error, Message, MessageData, NewMessage, Read, Received, names};
 use base::{Fault, Kind, Retry};
 use std::time::Duration;
+
+/// How much longer than it is waited the stream is lent.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The longest time that a stream is lent for.
+const HOLD_MAX: Duration = Duration::from_hours(1);
 
 /// A question that is to be answered over a stream.
 ///
@@ -46,9 +53,9 @@ impl Request {
         Self { client, stream, message, within: Duration::from_secs(30) }
     }
 
-    /// How long to wait for the reply; 30 seconds if nothing is said.
+    /// How long to wait for the reply, at most an hour; 30 seconds if nothing is said.
     pub fn within(mut self, wait: Duration) -> Self {
-        self.within = wait;
+        self.within = wait.min(HOLD_MAX);
         self
     }
 
@@ -60,30 +67,39 @@ impl Request {
     /// Asks, and waits for a reply of any type.
     pub async fn any_reply(self) -> Result<MessageData, Error> {
         let Self { client, stream, message, within } = self;
-        let began = client.clock().now();
         let kind = message.kind().to_owned();
-        let replies = names::reply_stream();
+        let replies = client.transport().lend_reply_stream((within + MARGIN).min(HOLD_MAX)).await?;
         client.write(stream.as_str(), message).reply_to(&replies).await?;
+        let reply = Self::wait_for(&client, &replies, within).await;
+        // Nobody waits for that. If it can't be given back it goes by itself, as it does where we die.
+        tokio::spawn(async move { drop(client.transport().give_back_reply_stream(&replies).await) });
+        if let Some(reply) = reply? {
+            return Ok(reply);
+        }
+        let text = format!("no reply to `{kind}` in `{stream}` within {}", base::format_duration(within));
+        let fault = Fault::new(Kind::Timeout, text).retry(Retry::IfIdempotent);
+        Err(fault.hint(format!("a late reply will stand in `{}`", names::ORPHANS)).into())
+    }
+
+    /// The first message of the stream; `None` if there is none in time.
+    async fn wait_for(
+        client: &Client,
+        replies: &str,
+        within: Duration,
+    ) -> Result<Option<MessageData>, Error> {
+        let began = client.clock().now();
         loop {
             let left = within.saturating_sub(client.clock().now().since(began));
-            let read = Read::stream(replies.as_str()).limit(1).wait(left);
+            let read = Read::stream(replies).limit(1).wait(left);
             let late = client.clock().sleep(left);
             let page = tokio::select! {
                 biased;
                 page = client.page(read) => page?,
                 () = late => crate::Page::default(),
             };
-            if let Some(reply) = page.messages.into_iter().next() {
-                // It has been read: whoever would read it again has died, and nobody else knows the stream. If it
-                // can't be deleted now it stays, which harms nobody.
-                let _ = client.delete(&replies).await;
+            let reply = page.messages.into_iter().next();
+            if reply.is_some() || client.clock().now().since(began) >= within {
                 return Ok(reply);
-            }
-            if client.clock().now().since(began) >= within {
-                let text =
-                    format!("no reply to `{kind}` in `{stream}` within {}", base::format_duration(within));
-                let fault = Fault::new(Kind::Timeout, text).retry(Retry::IfIdempotent);
-                return Err(fault.hint(format!("a late reply will stand in `{replies}`")).into());
             }
         }
     }

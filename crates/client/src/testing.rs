@@ -1,7 +1,9 @@
 //! For the tests of services: streams in memory that tell afterwards what was written, and messages as if they had
 //! been written, to hand to a handler.
 
-use crate::transport::{Ack, Answer, Append, Appended, Delivery, InProcess, Page, Read, Transport};
+use crate::transport::{
+    Ack, Acknowledged, Answer, Append, Appended, Delivery, InProcess, Page, Read, Transport,
+};
 use crate::{Client, Error, Handlers, Message, MessageData, Metadata, NewMessage, Received, names};
 use base::{Clock, Fault, Kind};
 use std::fmt::Write as _;
@@ -282,7 +284,15 @@ impl Transport for Recorder {
         self.inner.take(consumer, limit, wait)
     }
 
-    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, ()> {
+    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, Vec<Acknowledged>> {
         self.inner.acknowledge(consumer, acks)
+    }
+
+    fn lend_reply_stream(&self, hold: Duration) -> Answer<'_, String> {
+        self.inner.lend_reply_stream(hold)
+    }
+
+    fn give_back_reply_stream<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
+        self.inner.give_back_reply_stream(stream)
     }
 }

@@ -41,8 +41,14 @@ pub trait Transport: Send + Sync + 'static {
     /// the first.
     fn take<'a>(&'a self, consumer: &'a str, limit: usize, wait: Duration) -> Answer<'a, Vec<Delivery>>;
 
-    /// Says what became of deliveries.
-    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, ()>;
+    /// Says what became of deliveries; what each came to, in their order.
+    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, Vec<Acknowledged>>;
+
+    /// A stream for one answer, for so long. What comes to it later is recorded in `reply:orphans`.
+    fn lend_reply_stream(&self, hold: Duration) -> Answer<'_, String>;
+
+    /// Nobody waits for an answer in this stream any more.
+    fn give_back_reply_stream<'a>(&'a self, stream: &'a str) -> Answer<'a, ()>;
 }
 
 /// Messages for one stream, in this order.
@@ -218,4 +224,16 @@ pub enum Outcome {
     Retry(String),
     /// It will never be handled, for this reason.
     Dead(String),
+}
+
+/// What became of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acknowledged {
+    /// It counts.
+    Acknowledged,
+    /// It came too late: the message was or will be handed out again, maybe to another.
+    Lost,
+    /// What follows from the message could not be appended: it will be handed out again.
+    NotAppended,
 }

@@ -171,6 +171,9 @@ async fn a_server_that_is_not_there_is_told_with_where_to_look() {
 #[tokio::test]
 async fn a_request_ends_at_its_deadline_by_the_clock_it_was_given() {
     let backend = Backend::start(|seen| match seen.method.as_str() {
+        "POST" if seen.target == "/api/v1/reply-streams?hold=100" => {
+            Reply::status(201).body(r#"{"stream_name":"reply-7","until":"2026-11-26T12:01:40Z"}"#)
+        }
         "POST" => Reply::ok(APPENDED),
         // A server that waits longer than it was asked to.
         _ => Reply::nothing().then_stall(),
@@ -180,14 +183,20 @@ async fn a_request_ends_at_its_deadline_by_the_clock_it_was_given() {
     let client = Client::over(Http::new(&backend.url(), clock.clone()).unwrap(), clock);
     let asks = client.request("price:command-1", Paid {}).within(Duration::from_secs(90)).any_reply();
     let passes = async {
-        backend.wait_for(2).await;
+        backend.wait_for(3).await;
         hand.advance(Duration::from_secs(89));
         tokio::task::yield_now().await;
         hand.advance(Duration::from_secs(1));
     };
     let (refused, ()) = tokio::join!(asks, passes);
     assert_eq!(refused.unwrap_err().to_string(), "no reply to `Paid` in `price:command-1` within 1m30s");
-    assert!(backend.seen()[1].target.contains("wait=60"), "a call waits no longer than a minute");
+    let asked = &backend.seen()[2].target;
+    assert!(
+        asked.contains("/reply-7/") && asked.contains("wait=60"),
+        "a call waits no longer than a minute: {asked}"
+    );
+    backend.wait_for(4).await;
+    assert_eq!(backend.seen()[3].line(), "DELETE /api/v1/reply-streams/reply-7");
 }
 
 async fn pay((): (), placed: Received<Placed>) -> Result<Append, Error> {
@@ -205,7 +214,7 @@ async fn a_consumer_of_the_server_takes_handles_and_answers() {
     let backend = Backend::start(move |seen| {
         if seen.target.contains("/ack") {
             told.lock().unwrap().push(seen.text());
-            return Reply::ok("{}");
+            return Reply::ok(r#"{"acks":[{"token":"t","result":"acknowledged"}]}"#);
         }
         match seen.number {
             0 => Reply::status(502),
@@ -247,6 +256,45 @@ async fn a_consumer_of_the_server_takes_handles_and_answers() {
             r#"{"acks":[{"token":"t3","outcome":"done"}]}"#,
         ]
     );
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_too_late_ends_the_batch_and_is_told() {
+    let deliveries = || {
+        let delivery =
+            |nth: u32| format!(r#"{{"token":"t{nth}","attempt":1,"message":{}}}"#, message(nth, "Placed"));
+        Reply::ok(format!(r#"{{"deliveries":[{},{},{}]}}"#, delivery(1), delivery(2), delivery(3)))
+    };
+    let backend =
+        Backend::start(move |seen| match (seen.target.contains("/ack"), seen.text().contains("t1")) {
+            (true, true) => Reply::ok(r#"{"acks":[{"token":"t1","result":"not_appended"}]}"#),
+            (true, false) => Reply::ok(r#"{"acks":[{"token":"t2","result":"lost"}]}"#),
+            (false, _) if seen.number == 0 => deliveries(),
+            (false, _) => {
+                Reply::status(404).body(r#"{"error":"there is no consumer `pay`","code":"not_found"}"#)
+            }
+        })
+        .await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    let (ended, _) = with_time(&backend, async |client: Client| {
+        PullConsumer::new(client, "pay", Handlers::new(()).on(pay))
+            .on_failed(move |delivery, error| {
+                tell.lock().unwrap().push(format!("{}: {error}", delivery.token));
+            })
+            .run(std::future::pending())
+            .await
+    })
+    .await;
+    ended.unwrap_err();
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            "t1: what follows from it could not be appended",
+            "t2: it was handled too late, and is handed out again"
+        ]
+    );
+    assert_eq!(backend.requests(), 4, "the third of them is not handled");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::fields::{Section, key};
 use crate::kinds::Kind;
 use crate::names;
 use crate::reader::Reader;
-use crate::yaml::{Node, ScalarKind, Value};
+use crate::yaml::{Entry, Node, ScalarKind, Value};
 use base::Span;
 use std::time::Duration;
 
@@ -209,18 +209,24 @@ impl Reader {
     pub(crate) fn consumers(&mut self, node: &Node, draft: &mut ManifestDraft) {
         for entry in self.entries(node) {
             let name = &entry.key;
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
-                let message = format!("`{name}` can't be a consumer's name");
-                let hint = format!("use up to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`");
-                self.error("bad_name", message, &entry.key_span, &hint);
-            }
+            self.check_name("a consumer", entry);
             let mut value = Consumer::new(name.clone(), entry.key_span.clone());
             let hint = format!("for example `{name}: {{category: order, handler: shop/orders}}`");
             if let Some(given) = self.named(&CONSUMER, entry, &mut value, &hint) {
                 self.check_backoff(&value, &given);
                 draft.consumers.push(ConsumerDraft { value, given });
             }
+        }
+    }
+
+    /// The name of what is known by it in the store: a consumer's, an outbox's.
+    pub(crate) fn check_name(&mut self, whose: &str, entry: &Entry) {
+        let name = &entry.key;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
+            let message = format!("`{name}` can't be {whose}'s name");
+            let hint = format!("use up to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`");
+            self.error("bad_name", message, &entry.key_span, &hint);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::consumers::CONSUMER;
 use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
-use crate::streams::{KEEP, STREAMS};
+use crate::streams::{KEEP, OUTBOX, STREAMS};
 use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen, Streams, Traces};
 use crate::yaml::Node;
 use std::time::Duration;
@@ -60,6 +60,7 @@ pub(crate) fn sections() -> Vec<SectionAbout> {
         STREAMS.about(),
         TRACES.about(),
         KEEP.about(),
+        OUTBOX.about(),
         CONSUMER.about(),
         LOG.about(),
         LIMITS.about(),

@@ -90,6 +90,7 @@ fn the_tables_tell_the_truth() {
         ("streams", &schema["definitions"]["streams"], "streams: {KEY: VALUE}"),
         ("traces", &schema["definitions"]["traces"], "traces: {KEY: VALUE}"),
         ("keep", &schema["definitions"]["keep"], "streams: {keep: {audit: {KEY: VALUE}}}"),
+        ("outbox", &schema["definitions"]["outbox"], "streams: {outboxes: {billing: {OTHERS KEY: VALUE}}}"),
         (
             "consumer",
             &schema["definitions"]["consumer"],
@@ -105,6 +106,7 @@ fn the_tables_tell_the_truth() {
                 ("service", "run" | "at") | ("consumer", "category") => "",
                 ("service", _) => "run: a,",
                 ("consumer", "member") => "category: order, size: 4,",
+                ("outbox", "table" | "every") => "database: 'postgres://ann@db/shop',",
                 ("consumer", _) => "category: order,",
                 ("gateway", "tls_cert") => "tls_key: b,",
                 ("gateway", "tls_key") => "tls_cert: b,",
@@ -147,7 +149,7 @@ fn the_tables_tell_the_truth() {
             }
         }
     }
-    assert_eq!(keys, 84, "every key was looked at");
+    assert_eq!(keys, 88, "every key was looked at");
 }
 
 fn read(text: &str) -> Manifest {

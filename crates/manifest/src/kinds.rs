@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     StoreUrl,
     /// A map of categories of messages to what stays of them.
     Keep,
+    /// A map of names to outboxes.
+    Outboxes,
     /// Names of services.
     Names,
     /// eskip filters.
@@ -114,6 +116,7 @@ impl Kind {
             Kind::Urls => "an address like `http://10.0.0.5:8080`, or a list of them".to_owned(),
             Kind::StoreUrl => "an address like `postgres://user@host:5432/database`".to_owned(),
             Kind::Keep => "a map of categories to `age` and `count`".to_owned(),
+            Kind::Outboxes => "a map of names to outboxes".to_owned(),
             Kind::Names => "a list of names of services".to_owned(),
             Kind::Env => "a map of variables".to_owned(),
             Kind::DependsOn => {
@@ -155,6 +158,7 @@ impl Kind {
             Kind::Urls => "URL, list of URLs".to_owned(),
             Kind::StoreUrl => "`postgres://` URL".to_owned(),
             Kind::Keep => "map of categories to [maps](#keep)".to_owned(),
+            Kind::Outboxes => "map of names to [outboxes](#outbox)".to_owned(),
             Kind::Names => "list of names".to_owned(),
             Kind::Env => "map".to_owned(),
             Kind::DependsOn => "list of names, map".to_owned(),
@@ -220,6 +224,11 @@ impl Kind {
                 "type": "object",
                 "propertyNames": { "pattern": "^[^-]+$" },
                 "additionalProperties": { "$ref": "#/definitions/keep" }
+            }),
+            Kind::Outboxes => json!({
+                "type": "object",
+                "propertyNames": { "pattern": CONSUMER_PATTERN },
+                "additionalProperties": { "$ref": "#/definitions/outbox" }
             }),
             Kind::Names => or_null(names),
             Kind::Env => or_null(json!({

@@ -1,9 +1,9 @@
-//! The section `streams`: its keys and those of `keep`, and how the kinds that only it has are read.
+//! The section `streams`: its keys and those of `keep` and `outboxes`, and how the kinds that only it has are read.
 
 use crate::fields::{Section, key};
 use crate::kinds::Kind;
 use crate::reader::Reader;
-use crate::values::{Keep, StoreUrl, Streams};
+use crate::values::{Keep, Outbox, StoreUrl, Streams};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ pub(crate) static STREAMS: Section<Streams> = Section {
             .example("postgres://tombolo@db.internal:5432/tombolo")
             .doc(
                 "The PostgreSQL database that keeps the messages, which several nodes and other clients of Message DB \
-                 may share. Without a password in it the variable `PGPASSWORD` holds it.",
+                 may share. Without a password in it the variable `PGPASSWORD` or the password file \
+                 holds it.",
             )
-            .put(|r, node, s| s.store = r.store_url(node)),
+            .put(|r, node, s| s.store = r.database(node, "leave it out to keep messages in files of `dir`")),
         key("dir", Kind::Path)
             .default(".tombolo/store")
             .example("/var/lib/tombolo")
@@ -42,6 +43,44 @@ pub(crate) static STREAMS: Section<Streams> = Section {
                  categories stay.",
             )
             .put(|r, node, s| s.keep = r.keep(node)),
+        key("outboxes", Kind::Outboxes)
+            .default_note("none")
+            .example("{billing: {database: 'postgres://billing@db.internal/billing'}}")
+            .doc(
+                "Tables of services' own databases from which messages are appended, by name, so that a service \
+                 publishes in the transaction that changes its rows.",
+            )
+            .put(|r, node, s| s.outboxes = r.outboxes(node)),
+    ],
+};
+
+pub(crate) static OUTBOX: Section<Outbox> = Section {
+    name: "outbox",
+    doc: "A table of a service's own PostgreSQL database from which messages are appended in the order of its column \
+          `position`. A row goes when it is appended.",
+    fields: &[
+        key("database", Kind::StoreUrl)
+            .example("postgres://billing@db.internal:5432/billing")
+            .doc(
+                "The service's database. Without a password in it the variable `PGPASSWORD` or the password file \
+                 holds it.",
+            )
+            .put(|r, node, o| {
+                let example = "for example `postgres://user@host:5432/database`";
+                if let Some(url) = r.database(node, example) {
+                    o.database = url;
+                }
+            }),
+        key("table", Kind::Text)
+            .default("outbox")
+            .example("events.outbox")
+            .doc("The table, or a view over one, as SQL writes its name.")
+            .put(|r, node, o| r.put(node, &mut o.table, Reader::text)),
+        key("every", Kind::Duration(Duration::from_millis(10), Duration::from_hours(1)))
+            .default("1s")
+            .example("5s")
+            .doc("How often the table is looked at. `NOTIFY tombolo_outbox` has it looked at at once.")
+            .put(|r, node, o| r.put(node, &mut o.every, Reader::duration)),
     ],
 };
 
@@ -62,15 +101,34 @@ pub(crate) static KEEP: Section<Keep> = Section {
 
 impl Reader {
     /// The address of a PostgreSQL database. It is noted as a secret first.
-    fn store_url(&mut self, node: &Node) -> Option<StoreUrl> {
+    fn database(&mut self, node: &Node, hint: &str) -> Option<StoreUrl> {
         self.secrets.push(node.span.clone());
         let text = self.text(node)?;
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Some(StoreUrl(text));
         }
         let message = format!("`{}`{} must be {}", self.about.name, self.owner, self.about.kind.expected());
-        self.error("bad_store", message, &node.span, "leave it out to keep messages in files of `dir`");
+        self.error("bad_store", message, &node.span, hint);
         None
+    }
+
+    /// The value of `outboxes`.
+    fn outboxes(&mut self, node: &Node) -> Vec<Outbox> {
+        let mut outboxes = Vec::new();
+        for entry in self.entries(node) {
+            let name = &entry.key;
+            self.check_name("an outbox", entry);
+            let mut outbox = Outbox { name: name.clone(), ..Outbox::default() };
+            let hint = format!("for example `{name}: {{database: 'postgres://user@host/database'}}`");
+            if let Some(given) = self.named(&OUTBOX, entry, &mut outbox, &hint) {
+                if !given.iter().any(|given| given.name == "database") {
+                    let message = format!("outbox `{name}` has no `database`");
+                    self.error("no_database", message, &entry.key_span, &hint);
+                }
+                outboxes.push(outbox);
+            }
+        }
+        outboxes
     }
 
     /// What stays of categories of messages.

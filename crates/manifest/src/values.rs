@@ -238,6 +238,28 @@ pub struct Streams {
     pub sql_condition: bool,
     /// What stays of categories, in the order of the file; everything of others.
     pub keep: Vec<Keep>,
+    /// Tables of messages to come, in the order of the file.
+    pub outboxes: Vec<Outbox>,
+}
+
+/// A table of messages to come in the database of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// Up to 100 letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// The database.
+    pub database: StoreUrl,
+    /// The table, as SQL writes it.
+    pub table: String,
+    /// How often it is looked at.
+    pub every: Duration,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        let database = StoreUrl(String::new());
+        Self { name: String::new(), database, table: "outbox".to_owned(), every: Duration::from_secs(1) }
+    }
 }
 
 /// What stays of a category of messages.
@@ -320,6 +342,7 @@ impl Default for Streams {
             messagedb: Some(SocketAddr::from(([127, 0, 0, 1], 5433))),
             sql_condition: false,
             keep: Vec::new(),
+            outboxes: Vec::new(),
         }
     }
 }

@@ -5,11 +5,15 @@ mod append;
 mod decide;
 mod link;
 mod migrate;
+mod outbox;
+mod password;
 mod reading;
 mod settled;
 mod state;
 mod tend;
 mod tls;
+
+pub use outbox::{Outbox, OutboxRow};
 
 use crate::{
     Answer, Append, AppendError, Appended, CategoryInfo, Direction, Encrypted, Engine, Message, Page, Read,
@@ -17,7 +21,7 @@ use crate::{
 };
 use append::Appends;
 use base::{Clock, Fault, Kind};
-use link::Links;
+use link::{Links, STORE_SETTINGS};
 use reading::Reading;
 use state::PostgresState;
 use std::sync::Arc;
@@ -70,7 +74,7 @@ impl Postgres {
     /// Opens the database of this address (`postgres://user:password@host:5432/database`) and makes the tables that
     /// are missing. Connections live on the runtime that this is called in. Errors do not show the password.
     pub async fn open(url: &str, clock: Clock, options: PostgresOptions) -> Result<Self, Fault> {
-        let links = Links::new(url, options.connections.max(LANES + 2))?;
+        let links = Links::new(url, options.connections.max(LANES + 2), STORE_SETTINGS)?;
         migrate::migrate(&links).await?;
         let frontier = Arc::new(Frontier::open(links.clone()).await?);
         let reading = Reading::new(links.clone()).await?;

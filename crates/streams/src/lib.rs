@@ -9,6 +9,7 @@
 pub mod consumers;
 pub mod http;
 pub mod messagedb;
+pub mod outbox;
 pub mod replies;
 pub mod retention;
 pub mod schedule;

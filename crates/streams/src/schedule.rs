@@ -2,7 +2,7 @@
 //! times; the ids they will have are fixed when they come in, so that one which is appended twice, by two nodes or
 //! after a crash, is there once.
 
-use crate::http::append::is_same;
+use crate::http::append::is_there;
 use crate::http::json::{self, IncomingAppend};
 use base::{Clock, Fault, Kind};
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Schedule {
             if let Some(append) = read(&value.bytes) {
                 match self.0.store.append(vec![append.clone()]).await {
                     Ok(_) => {}
-                    Err(AppendError::DuplicateId { .. }) if self.is_there(&append).await? => {}
+                    Err(AppendError::DuplicateId { .. }) if is_there(&self.0.store, &append).await? => {}
                     Err(AppendError::DuplicateId { id }) => self.refuse(&append, id).await?,
                     Err(error) => return Err(error.into()),
                 }
@@ -163,17 +163,6 @@ impl Schedule {
             self.0.state.apply(vec![Change::delete(key)]).await?;
         }
         Ok(())
-    }
-
-    /// Whether all of it came already: by another node, or before a crash.
-    async fn is_there(&self, append: &Append) -> Result<bool, Fault> {
-        for message in &append.messages {
-            let kept = self.0.store.by_id(message.id).await?;
-            if !kept.is_some_and(|kept| is_same(&kept, append, message)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Records what can't be appended any more: it was acknowledged, so that it must not be lost.

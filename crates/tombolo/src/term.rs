@@ -59,10 +59,18 @@ pub(crate) fn fault(fault: &Fault) {
 
 /// The lines of an error with its remedy.
 pub(crate) fn fault_text(fault: &Fault) -> String {
-    let said = format!("{}: {fault}", paint(RED.bold(), "error"));
-    match &fault.hint {
+    with_hint(&format!("{}: {fault}", paint(RED.bold(), "error")), fault.hint.as_deref())
+}
+
+/// What went wrong and is tried again or left aside, with its remedy. Texts may be from outside.
+pub(crate) fn warning(text: &str, hint: Option<&str>) {
+    err(with_hint(&format!("{}: {}", paint(YELLOW.bold(), "warning"), harmless(text)), hint));
+}
+
+fn with_hint(said: &str, hint: Option<&str>) -> String {
+    match hint {
         Some(hint) => format!("{said}\n{}: {hint}", paint(CYAN.bold(), "hint")),
-        None => said,
+        None => said.to_owned(),
     }
 }
 

@@ -310,3 +310,45 @@ fn two_nodes_share_the_streams_of_a_database() {
     let shown = wrong.run(&["check"]);
     assert!(shown.contains("must be an address like `postgres://") && !shown.contains("s3cret"), "{shown}");
 }
+
+#[test]
+fn what_a_service_writes_into_its_outbox_comes_into_the_streams() {
+    let server = testkit::Postgres::shared();
+    let database = server.database();
+    let (folder, _) = folder();
+    let url = server.url(&database).replace("postgres@", "postgres:s3cret@");
+    folder.write(
+        "tombolo.yaml",
+        &format!(
+            "streams: {{messagedb: off, outboxes: {{billing: {{database: '{url}', every: 50ms}}}}}}\n\
+             gateway: {{address: '127.0.0.1:0', api: '127.0.0.1:0', support: off}}\n"
+        ),
+    );
+    let mut running = folder.start(&["up"]);
+    running.wait_for("warning: outbox `billing` waits: there is no table `outbox` in database `test_");
+    running.wait_for("metadata jsonb, refused text)`");
+    let said = running.said();
+    let (_, remedy) = said.split_once("hint: `CREATE TABLE").expect("a statement in backticks");
+    server.run(&database, &format!("CREATE TABLE{}", remedy.split('`').next().unwrap_or_default()));
+    running.wait_for("info: outbox `billing` goes on");
+    server.run(
+        &database,
+        "BEGIN; INSERT INTO outbox (stream_name, type, data) VALUES ('invoice-7', 'Paid', '{\"total\": 40}'),
+            ('invoice-7', '', '{}'); COMMIT",
+    );
+    running.wait_for(
+        "warning: the row at position 2 of outbox `billing` can't be appended: it has no `type`\n\
+         hint: mend the row and set its column `refused` to null",
+    );
+    let shown = folder.run(&["messages", "last", "invoice-7"]);
+    assert!(shown.contains(r#"Paid  {"total": 40}"#), "{shown}");
+    assert!(!running.said().contains("s3cret"));
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait(), 0);
+
+    let wrong = url.replace("postgres://", "postgres:/");
+    folder.write("tombolo.yaml", &format!("streams: {{outboxes: {{billing: {{database: '{wrong}'}}}}}}"));
+    let shown = folder.run(&["up"]);
+    assert!(shown.contains("`database` of outbox `billing` must be an address"), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+}

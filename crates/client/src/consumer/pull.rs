@@ -1,8 +1,9 @@
 //! Work for a consumer that the server keeps: it knows the position, shares the messages among all who ask, hands a
 //! message out again when nobody answers for it, and keeps those that can't be handled.
 
-use crate::transport::{Ack, Delivery, Outcome};
+use crate::transport::{Ack, Acknowledged, Delivery, Outcome};
 use crate::{Client, Error, Handlers, bounds};
+use base::{Fault, Kind};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl<S: Clone + Send + Sync + 'static> PullConsumer<S> {
         self
     }
 
-    /// Is told of messages that could not be handled, such as to log them. The server hands them out again.
+    /// Is told of messages that could not be handled, or not in time, such as to log them. The server hands them out
+    /// again.
     pub fn on_failed(mut self, failed: impl Fn(&Delivery, &Error) + Send + Sync + 'static) -> Self {
         self.failed = Arc::new(failed);
         self
@@ -125,8 +127,20 @@ impl<S: Clone + Send + Sync + 'static> PullConsumer<S> {
                     Outcome::Retry(error.to_string())
                 }
             };
-            let ack = Ack { token: delivery.token, outcome };
-            self.client.transport().acknowledge(&self.name, vec![ack]).await?;
+            let ack = Ack { token: delivery.token.clone(), outcome };
+            let acked = self.client.transport().acknowledge(&self.name, vec![ack]).await?;
+            let (text, rest) = match acked.first() {
+                Some(Acknowledged::Lost) => ("it was handled too late, and is handed out again", false),
+                Some(Acknowledged::NotAppended) => ("what follows from it could not be appended", true),
+                Some(Acknowledged::Acknowledged) | None => continue,
+            };
+            let fault = Fault::new(Kind::Conflict, text)
+                .hint("the consumer's `timeout` is for all that is taken at once");
+            (self.failed)(&delivery, &Error::Fault(fault));
+            if !rest {
+                // Those that were taken with it are as late.
+                return Ok(());
+            }
         }
         Ok(())
     }

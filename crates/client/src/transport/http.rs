@@ -2,7 +2,7 @@
 //! their `Idempotency-Key`.
 
 use super::pool::{Answered, Call, Pool};
-use super::{Ack, Answer, Append, Appended, Delivery, Outcome, Page, Read, Scope, Transport};
+use super::{Ack, Acknowledged, Answer, Append, Appended, Delivery, Outcome, Page, Read, Scope, Transport};
 use crate::{Error, MessageData, bounds};
 use base::{Clock, Fault, Kind};
 use bytes::Bytes;
@@ -91,6 +91,16 @@ impl Http {
         Ok(self.pool.call(&Call { head, body: body.into(), wait }).await?)
     }
 
+    /// What is not there is deleted.
+    async fn delete_at(&self, target: &str) -> Result<(), Error> {
+        let head = self.head(Method::DELETE, target)?;
+        let answered = self.pool.call(&Call { head, body: Bytes::new(), wait: Duration::ZERO }).await?;
+        if answered.status == StatusCode::NOT_FOUND && code(&answered.body) == "not_found" {
+            return Ok(());
+        }
+        self.read::<serde::de::IgnoredAny>(&answered).map(drop)
+    }
+
     fn read<T: DeserializeOwned>(&self, answered: &Answered) -> Result<T, Error> {
         if !answered.status.is_success() {
             return Err(refusal(answered.status, &answered.body));
@@ -154,14 +164,7 @@ impl Transport for Http {
     }
 
     fn delete<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let head = self.head(Method::DELETE, &format!("{PREFIX}/streams/{}", encoded(stream)))?;
-            let answered = self.pool.call(&Call { head, body: Bytes::new(), wait: Duration::ZERO }).await?;
-            if answered.status == StatusCode::NOT_FOUND && code(&answered.body) == "not_found" {
-                return Ok(());
-            }
-            self.read::<serde::de::IgnoredAny>(&answered).map(drop)
-        })
+        Box::pin(async move { self.delete_at(&format!("{PREFIX}/streams/{}", encoded(stream))).await })
     }
 
     fn take<'a>(&'a self, consumer: &'a str, limit: usize, wait: Duration) -> Answer<'a, Vec<Delivery>> {
@@ -181,13 +184,38 @@ impl Transport for Http {
         })
     }
 
-    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, ()> {
+    fn acknowledge<'a>(&'a self, consumer: &'a str, acks: Vec<Ack>) -> Answer<'a, Vec<Acknowledged>> {
+        #[derive(Deserialize)]
+        struct Acked {
+            acks: Vec<One>,
+        }
+        #[derive(Deserialize)]
+        struct One {
+            result: Acknowledged,
+        }
         Box::pin(async move {
             let target = format!("{PREFIX}/consumers/{}/ack", encoded(consumer));
             let acks = acks.iter().map(OutgoingAck::of).collect::<Result<Vec<_>, _>>()?;
             let answered = self.post(&target, &OutgoingAcks { acks }, None, Duration::ZERO).await?;
-            self.read::<serde::de::IgnoredAny>(&answered).map(drop)
+            Ok(self.read::<Acked>(&answered)?.acks.into_iter().map(|one| one.result).collect())
         })
+    }
+
+    fn lend_reply_stream(&self, hold: Duration) -> Answer<'_, String> {
+        #[derive(Deserialize)]
+        struct Lent {
+            stream_name: String,
+        }
+        Box::pin(async move {
+            let target = format!("{PREFIX}/reply-streams?hold={}", hold.as_secs_f64());
+            let head = self.head(Method::POST, &target)?;
+            let answered = self.pool.call(&Call { head, body: Bytes::new(), wait: Duration::ZERO }).await?;
+            Ok(self.read::<Lent>(&answered)?.stream_name)
+        })
+    }
+
+    fn give_back_reply_stream<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move { self.delete_at(&format!("{PREFIX}/reply-streams/{}", encoded(stream))).await })
     }
 }
 

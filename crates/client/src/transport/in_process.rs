@@ -1,9 +1,9 @@
 //! Streams of a store in this process, for tests: the same answers as the API gives, without a server. What only a
 //! server has (consumers of its own) is refused.
 
-use super::{Ack, Answer, Append, Appended, Delivery, Page, Read, Scope, Transport};
+use super::{Ack, Acknowledged, Answer, Append, Appended, Delivery, Page, Read, Scope, Transport};
 use crate::message::TOMBSTONE;
-use crate::{Error, MessageData, NewMessage};
+use crate::{Error, MessageData, NewMessage, names};
 use base::{Clock, Fault, Kind, UnixTime};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -150,8 +150,16 @@ impl Transport for InProcess {
         Box::pin(async move { Err(no_consumer(consumer)) })
     }
 
-    fn acknowledge<'a>(&'a self, consumer: &'a str, _: Vec<Ack>) -> Answer<'a, ()> {
+    fn acknowledge<'a>(&'a self, consumer: &'a str, _: Vec<Ack>) -> Answer<'a, Vec<Acknowledged>> {
         Box::pin(async move { Err(no_consumer(consumer)) })
+    }
+
+    fn lend_reply_stream(&self, _: Duration) -> Answer<'_, String> {
+        Box::pin(async { Ok(names::reply_stream()) })
+    }
+
+    fn give_back_reply_stream<'a>(&'a self, stream: &'a str) -> Answer<'a, ()> {
+        self.delete(stream)
     }
 }
 

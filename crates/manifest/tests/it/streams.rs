@@ -97,13 +97,13 @@ fn a_wrong_store_is_not_shown() {
     check(
         "streams: {store: 'mysql://ada:secret@db/tombolo'}",
         expect![[r#"
-        error: `store` of `streams` must be an address like `postgres://user@host:5432/database`
-         --> tombolo.yaml:1:18
-          |
-        1 | streams: {store: *******************************}
-          |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-          |
-          = hint: leave it out to keep messages in files of `dir`"#]],
+            error: `store` of `streams` must be an address like `postgres://user@host:5432/database`
+             --> tombolo.yaml:1:18
+              |
+            1 | streams: {store: *******************************}
+              |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: leave it out to keep messages in files of `dir`"#]],
     );
     check(
         "streams: {store: [secret]}",
@@ -314,5 +314,56 @@ fn consumers_that_say_nothing_are_told_what_is_missing() {
           |                                                                           ^^
           |
           = hint: for example `types: [OrderPlaced, OrderCancelled]`, or remove the line"#]],
+    );
+}
+
+#[test]
+fn mistakes_in_outboxes_name_the_outbox_and_show_no_password() {
+    check(
+        "
+streams:
+  outboxes:
+    billing: {database: 'mysql://ann:s3cret@db/billing'}
+    shop: {table: outbox}
+    'a b': {database: 'postgres://ann@db/shop'}
+    mail: postgres://ann:s3cret@db/mail
+    good: {database: 'postgres://ann:s3cret@db/shop', table: events.outbox, every: 0s}
+",
+        expect![[r#"
+            error: `database` of outbox `billing` must be an address like `postgres://user@host:5432/database`
+             --> tombolo.yaml:4:25
+              |
+            4 |     billing: {database: *******************************}
+              |                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: for example `postgres://user@host:5432/database`
+            error: outbox `shop` has no `database`
+             --> tombolo.yaml:5:5
+              |
+            5 |     shop: {table: outbox}
+              |     ^^^^
+              |
+              = hint: for example `shop: {database: 'postgres://user@host/database'}`
+            error: `a b` can't be an outbox's name
+             --> tombolo.yaml:6:5
+              |
+            6 |     'a b': {database: ************************}
+              |     ^^^^^
+              |
+              = hint: use up to 100 letters, digits, `-`, `_` and `.`
+            error: outbox `mail` must be a map, found the text `postgres://ann:******@db/mail`
+             --> tombolo.yaml:7:11
+              |
+            7 |     mail: postgres://ann:******@db/mail
+              |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = hint: for example `mail: {database: 'postgres://user@host/database'}`
+            error: `every` of outbox `good` must be a duration from 10ms to 1h, found the text `0s`
+             --> tombolo.yaml:8:84
+              |
+            8 |     good: {database: *******************************, table: events.outbox, every: 0s}
+              |                                                                                    ^^
+              |
+              = hint: for example `every: 5s`"#]],
     );
 }

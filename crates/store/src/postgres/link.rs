@@ -1,6 +1,7 @@
 //! Connections to the server: how they are made, shared and given back, and what their errors mean to a caller.
 //! The address holds a password, so that no error shows any of it but host, port and database.
 
+use super::password;
 use super::tls::{self, Tls};
 use base::{Blame, Fault, Kind, Retry};
 use std::collections::HashMap;
@@ -21,10 +22,10 @@ const FREE_WAIT: Duration = Duration::from_secs(10);
 /// How long a server that does not answer is dialled again before that is said.
 const DIAL_FOR: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// What each connection sets. A server whose settings do not make a commit durable does so for us. Plans are made
-/// while a table is small and kept while it grows, so that they have to use its indexes from the beginning.
+/// What each connection to a store sets. A server whose settings do not make a commit durable does so for us. Plans
+/// are made while a table is small and kept while it grows, so that they have to use its indexes from the beginning.
 /// Functions of Message DB's own scripts find each other by the search path alone.
-const SETTINGS: &str = "
+pub(super) const STORE_SETTINGS: &str = "
     SET statement_timeout = '30s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '30s';
@@ -42,6 +43,8 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(super) struct Links {
     config: Config,
     tls: Tls,
+    /// What each connection sets first.
+    settings: &'static str,
     /// Where connections live, whoever asks for them.
     runtime: Handle,
     idle: Mutex<Vec<Link>>,
@@ -104,9 +107,9 @@ impl Link {
 
 impl Links {
     /// Reads an address. No connection is made.
-    pub(super) fn new(url: &str, connections: usize) -> Result<Arc<Self>, Fault> {
+    pub(super) fn new(url: &str, connections: usize, settings: &'static str) -> Result<Arc<Self>, Fault> {
         let malformed = || {
-            let text = "the address of the PostgreSQL store can't be read";
+            let text = "the address of the PostgreSQL database can't be read";
             Fault::new(Kind::Invalid, text)
                 .hint("write `postgres://USER:PASSWORD@HOST:5432/DATABASE`, special characters as `%40`")
         };
@@ -123,9 +126,9 @@ impl Links {
         }
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let database = config.get_dbname().or(config.get_user()).unwrap_or_default().to_owned();
-        // As libpq has it: a password need not stand in a file.
+        // As libpq has it: a password need not stand in the address.
         if config.get_password().is_none()
-            && let Ok(password) = std::env::var("PGPASSWORD")
+            && let Some(password) = password::of(&host, port, &database, config.get_user())?
         {
             config.password(password);
         }
@@ -144,6 +147,7 @@ impl Links {
         config.keepalives_retries(3).tcp_user_timeout(Duration::from_secs(30));
         Ok(Arc::new(Self {
             tls: Tls::default(),
+            settings,
             runtime: Handle::current(),
             idle: Mutex::default(),
             free: Arc::new(Semaphore::new(connections)),
@@ -211,7 +215,7 @@ impl Links {
         });
         let timeout = DIAL_TIMEOUT * 2;
         let connected = match tokio::time::timeout(timeout, connecting).await {
-            Ok(Ok(Ok(link))) => link.client.batch_execute(SETTINGS).await.map(|()| link),
+            Ok(Ok(Ok(link))) => link.client.batch_execute(self.settings).await.map(|()| link),
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(ended)) => {
                 return Err(Fault::new(Kind::Bug, "connecting to PostgreSQL failed").because(ended));
@@ -239,7 +243,7 @@ impl Links {
             }
             _ => match tls::remedy(&error) {
                 Some(hint) => (Kind::Refused, hint),
-                None => (Kind::Unavailable, "start the server, or correct the address of the store"),
+                None => (Kind::Unavailable, "start the server, or correct its address"),
             },
         };
         let fault = Fault::new(kind, format!("cannot connect to {}", self.place)).hint(hint);
@@ -259,7 +263,7 @@ impl Links {
         match code.as_str() {
             "42501" => Fault::new(Kind::Refused, text)
                 .blame(Blame::Neighbour)
-                .hint("give the role of the store's address the rights, or use the one that made the tables"),
+                .hint("give the role of the address the rights, or use the one that made the tables"),
             "57014" | "55P03" => Fault::new(Kind::Timeout, text)
                 .retry(Retry::Safe)
                 .hint("somebody may hold a lock of the category; look at pg_stat_activity"),

@@ -265,10 +265,7 @@ async fn a_server_that_is_not_there_is_named_with_a_remedy_and_without_the_passw
     let free = listener.local_addr().unwrap();
     drop(listener);
     let (kind, text, hint) = fault(format!("postgres://ann:s3cret@{free}/orders")).await;
-    assert_eq!(
-        (kind, hint.as_str()),
-        (Kind::Unavailable, "start the server, or correct the address of the store")
-    );
+    assert_eq!((kind, hint.as_str()), (Kind::Unavailable, "start the server, or correct its address"));
     assert!(text.starts_with(&format!("cannot connect to database `orders` at `{free}`: ")), "{text}");
     let (kind, text, hint) = fault(server.url("nowhere").replace("postgres@", "postgres:s3cret@")).await;
     assert_eq!((kind, hint.as_str()), (Kind::NotFound, "make the database with `createdb`"));
@@ -289,7 +286,7 @@ async fn a_server_that_is_not_there_is_named_with_a_remedy_and_without_the_passw
         let (kind, text, _) = fault(url.into()).await;
         assert_eq!(
             (kind, text.as_str()),
-            (Kind::Invalid, "the address of the PostgreSQL store can't be read")
+            (Kind::Invalid, "the address of the PostgreSQL database can't be read")
         );
     }
 }

@@ -6,10 +6,10 @@ use super::answer::{Answered, Problem, json_answer};
 use super::call::{Call, wrong};
 use super::json::{self, Incoming, IncomingAppend};
 use super::{Api, bounds, scheduled};
-use base::Kind;
+use base::{Fault, Kind};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
-use store::{Append, AppendError, Appended, Message, Uuid, is_erased};
+use store::{Append, AppendError, Appended, Message, Store, Uuid, is_erased};
 use wire::Body;
 
 /// The key of a call that may be made again (draft-ietf-httpapi-idempotency-key-header).
@@ -178,6 +178,17 @@ pub(crate) fn is_same(kept: &Message, append: &Append, message: &store::NewMessa
         && kept.kind == message.kind
         && kept.metadata == message.metadata
         && (kept.data == message.data || is_erased(kept))
+}
+
+/// Whether all of it came already: by another node, or before a crash.
+pub(crate) async fn is_there(store: &Store, append: &Append) -> Result<bool, Fault> {
+    for message in &append.messages {
+        let kept = store.by_id(message.id).await?;
+        if !kept.is_some_and(|kept| is_same(&kept, append, message)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn reused() -> Problem {

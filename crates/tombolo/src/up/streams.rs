@@ -5,7 +5,7 @@ use super::consumers::{self, Pushing};
 use super::doors::Doors;
 use super::plan::Plan;
 use super::screen::Screen;
-use crate::term::{GREEN, err, paint};
+use crate::term::{self, GREEN, paint};
 use crate::wiring::{World, name_listener};
 use base::{Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, Store};
 use streams::consumers::{Consumers, Setup};
+use streams::outbox::{News, Outbox};
 use streams::retention::Keep;
-use streams::{http, messagedb, retention};
+use streams::{http, messagedb, outbox, retention};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -86,6 +87,7 @@ impl Streams {
         let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
         keep(wished, &store, &state, world, &scope);
+        import(wished, &store, &state, world, &scope)?;
         let pushing = Arc::<Pushing>::default();
         let consumers = Consumers::new(Setup {
             store: store.clone(),
@@ -136,7 +138,7 @@ impl Streams {
 
 fn new_scope(world: &World) -> Scope {
     Scope::new(world.clock.clone(), |end| {
-        crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
+        term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
     })
 }
 
@@ -152,10 +154,52 @@ fn keep(wished: &manifest::Streams, store: &Store, state: &State, world: &World,
     scope.spawn("retention", OnError::Restart, move || {
         let told = |keep: &Keep, removed| {
             let category = &keep.category;
-            err(format_args!("{}: {removed} messages of `{category}` are removed", paint(GREEN, "info")));
+            term::err(format_args!(
+                "{}: {removed} messages of `{category}` are removed",
+                paint(GREEN, "info")
+            ));
         };
         retention::run(store.clone(), state.clone(), clock.clone(), keeps.clone(), told)
     });
+}
+
+/// Has messages appended from the outboxes of services, those that the manifest names.
+fn import(
+    wished: &manifest::Streams,
+    store: &Store,
+    state: &State,
+    world: &World,
+    scope: &Scope,
+) -> Result<(), Fault> {
+    for wished in &wished.outboxes {
+        let outbox = Outbox {
+            name: wished.name.clone(),
+            url: wished.database.0.clone(),
+            table: wished.table.clone(),
+            every: wished.every,
+        };
+        outbox.check()?;
+        let (store, state, clock) = (store.clone(), state.clone(), world.clock.clone());
+        scope.spawn(format!("outbox {}", outbox.name), OnError::Restart, move || {
+            outbox::run(store.clone(), state.clone(), clock.clone(), outbox.clone(), tell)
+        });
+    }
+    Ok(())
+}
+
+/// Says what became of an outbox.
+fn tell(outbox: &Outbox, news: News) {
+    let name = &outbox.name;
+    match news {
+        News::Halted(fault) => {
+            term::warning(&format!("outbox `{name}` waits: {fault}"), fault.hint.as_deref());
+        }
+        News::Resumed => term::err(format_args!("{}: outbox `{name}` goes on", paint(GREEN, "info"))),
+        News::Refused { position, reason } => term::warning(
+            &format!("the row at position {position} of outbox `{name}` can't be appended: {reason}"),
+            Some("mend the row and set its column `refused` to null"),
+        ),
+    }
 }
 
 /// Serves clients of Message DB, if that is wished for. Their usual port may be another's; then they are not.
