@@ -442,6 +442,14 @@ pub(crate) static TRACES: Section<Traces> = Section {
                  off.",
             )
             .put(|r, node, t| r.put(node, &mut t.strict_trace_id, Reader::flag)),
+        key("forward", Kind::Url)
+            .default_note("nowhere")
+            .example("http://collector.internal:4318")
+            .doc(
+                "A collector that all spans are sent on to, over OTLP/HTTP; without a path at `/v1/traces`. The \
+                 variable `OTEL_EXPORTER_OTLP_HEADERS` holds what else it wants to know.",
+            )
+            .put(|r, node, t| t.forward = r.url(node)),
     ],
 };
 

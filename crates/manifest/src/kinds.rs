@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     HttpPath,
     /// Where somebody else runs a service.
     Urls,
+    /// One address, with a path or without.
+    Url,
     /// A PostgreSQL database; never shown.
     StoreUrl,
     /// A map of categories of messages to what stays of them.
@@ -114,6 +116,7 @@ impl Kind {
             }
             Kind::HttpPath => "a path that begins with `/`".to_owned(),
             Kind::Urls => "an address like `http://10.0.0.5:8080`, or a list of them".to_owned(),
+            Kind::Url => "an address like `http://collector:4318`".to_owned(),
             Kind::StoreUrl => "an address like `postgres://user@host:5432/database`".to_owned(),
             Kind::Keep => "a map of categories to `age` and `count`".to_owned(),
             Kind::Outboxes => "a map of names to outboxes".to_owned(),
@@ -156,6 +159,7 @@ impl Kind {
             Kind::Command => "text, list".to_owned(),
             Kind::HttpPath => "HTTP path".to_owned(),
             Kind::Urls => "URL, list of URLs".to_owned(),
+            Kind::Url => "URL".to_owned(),
             Kind::StoreUrl => "`postgres://` URL".to_owned(),
             Kind::Keep => "map of categories to [maps](#keep)".to_owned(),
             Kind::Outboxes => "map of names to [outboxes](#outbox)".to_owned(),
@@ -219,6 +223,7 @@ impl Kind {
             }
             Kind::HttpPath => json!({ "type": "string", "pattern": "^/" }),
             Kind::Urls => one_or_more(json!({ "type": "string", "pattern": URL_PATTERN })),
+            Kind::Url => json!({ "type": "string", "pattern": "^https?://[^@\\s]+$" }),
             Kind::StoreUrl => json!({ "type": "string", "pattern": "^postgres(ql)?://" }),
             Kind::Keep => json!({
                 "type": "object",

@@ -290,6 +290,8 @@ pub struct Traces {
     pub keep_size: u64,
     /// Whether ids of 64 and of 128 bits that end alike are different traces.
     pub strict_trace_id: bool,
+    /// A collector that they are sent on to.
+    pub forward: Option<String>,
 }
 
 /// What is logged, and how.
@@ -358,6 +360,7 @@ impl Default for Traces {
             keep_age: Duration::from_secs(7 * 24 * 3_600),
             keep_size: 2 << 30,
             strict_trace_id: true,
+            forward: None,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! `OpenTelemetry`'s protocol for traces: read in protobuf and JSON, mapped to spans as its conventions for Zipkin say,
-//! taken over HTTP and gRPC. Metrics and logs are not taken.
+//! taken over HTTP and gRPC, and sent on to another collector. Metrics and logs are not taken.
 
+mod encode;
+mod forward;
 mod http;
 mod json;
 mod mapping;
 mod proto;
 
+pub use encode::encode_proto;
+pub use forward::{Collector, News, forward};
 pub use http::Api;
 pub use json::decode_json;
 use mapping::{Exported, Resource, Scope};

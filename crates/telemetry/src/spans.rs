@@ -2,12 +2,14 @@
 //! `zipkin` and `otlp`.
 
 mod encoded;
+mod followers;
 mod linker;
 mod merge;
 mod query;
 mod span;
 mod store;
 
+pub use followers::Follower;
 pub use linker::{Link, LinkSpan, Linker};
 pub use merge::merged;
 pub use query::{Query, parse_annotations, write_annotations};

@@ -193,3 +193,45 @@ fn a_kill_in_the_midst_of_the_rush_loses_at_most_the_last_second() {
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait(), 0);
 }
+
+#[test]
+fn spans_are_sent_on_to_another_collector_when_it_is_there() {
+    let (collecting, zipkin, otlp) = folder();
+    let (folder, own_zipkin, _) = folder();
+    let manifest = std::fs::read_to_string(folder.path().join("tombolo.yaml")).expect("it was written");
+    folder.write("tombolo.yaml", &manifest.replace("traces: {", &format!("traces: {{forward: '{otlp}', ")));
+    let mut running = up(&folder);
+    let report = |span: &str| {
+        curl(&["-H", "Content-Type: application/json", "-d", span, &format!("{own_zipkin}/api/v2/spans")])
+    };
+    report(SPAN);
+    running.wait_for("warning: spans wait for their collector: ");
+    let mut collector = up(&collecting);
+    running.wait_for("info: the collector takes spans again");
+    let asked = |service: &str| {
+        eventually("the span has come", || {
+            let traces =
+                curl(&[&format!("{zipkin}/api/v2/traces?serviceName={service}&endTs=1764158460000")]);
+            traces.contains(&format!("\"serviceName\":\"{service}\"")).then_some(traces)
+        })
+    };
+    let trace = asked("web");
+    assert!(
+        trace.contains(r#""traceId":"463ac35c9f6413ad48485a3953bb6124""#) && trace.contains("cart"),
+        "{trace}"
+    );
+    // What waits when a stop comes is sent.
+    report(&SPAN.replace("\"id\":\"1\"", "\"id\":\"9\"").replace("web", "late"));
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait(), 0);
+    asked("late");
+    collector.signal(Signal::SIGINT);
+    assert_eq!(collector.wait(), 0);
+
+    folder.write("tombolo.yaml", "traces: {forward: 'http://ann:s3cret@collector:4318'}\n");
+    let shown = folder.run(&["check"]);
+    assert!(
+        shown.contains("`forward` of `traces` takes no user or password") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+}

@@ -84,6 +84,21 @@ impl Reader {
         (urls.len() == items.len()).then_some(urls)
     }
 
+    /// One address, which may have a path.
+    pub(crate) fn url(&mut self, node: &Node) -> Option<String> {
+        let text = self.text(node)?;
+        let behind = text.find("://").map_or(0, |scheme| scheme + 3);
+        let end = text[behind..].find('/').map_or(text.len(), |path| behind + path);
+        match names::service_url(&text[..end]) {
+            Ok(()) => Some(text),
+            Err((why, hint)) => {
+                let message = format!("`{}`{} {why}, found `{}`", self.about.name, self.owner, shown(&text));
+                self.error("bad_url", message, &node.span, &hint);
+                None
+            }
+        }
+    }
+
     /// Variables. Their values are noted as secrets first, whatever else is wrong.
     pub(crate) fn env(&mut self, node: &Node) -> Vec<Variable> {
         self.hide_variables(node);

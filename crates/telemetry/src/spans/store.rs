@@ -11,6 +11,7 @@ mod search;
 mod terms;
 mod writer;
 
+use super::followers::{Follower, Followers};
 use super::{Link, Query, Span, TraceKey};
 use base::{Clock, Fault, Kind, Retry};
 use blocks::{Cache, Place};
@@ -107,6 +108,7 @@ struct Shared {
     questions: Arc<Semaphore>,
     waiting_bytes: AtomicUsize,
     counts: Counters,
+    followers: Followers,
     /// Why the last write failed, if it did.
     failed: Mutex<Option<String>>,
 }
@@ -233,6 +235,7 @@ impl SpanStore {
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             waiting_bytes: AtomicUsize::new(0),
             counts: Counters::default(),
+            followers: Followers::default(),
             failed: Mutex::default(),
         });
         // Bounded by the bytes that may wait, which every sender asks for first.
@@ -255,6 +258,9 @@ impl SpanStore {
         let waiting = self.shared.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
         // A message larger than the bound is taken when nothing else waits.
         let fits = waiting == 0 || waiting + weight <= self.shared.settings.waiting_bytes_max;
+        if fits {
+            self.shared.followers.tell(&spans, weight);
+        }
         let commands = self.queue.commands.as_ref().filter(|_| fits);
         if commands.is_some_and(|commands| commands.send(Command::Spans(spans, weight)).is_ok()) {
             return Ok(());
@@ -267,6 +273,16 @@ impl SpanStore {
         }
         let fault = Fault::new(Kind::Unavailable, "more spans come in than can be written");
         Err(fault.retry(Retry::Safe).hint("send fewer, or give the store a faster disk"))
+    }
+
+    /// Hears of spans as they come in; of its spans so many bytes may wait.
+    pub fn follow(&self, bytes_max: usize) -> Follower {
+        self.shared.followers.follow(bytes_max)
+    }
+
+    /// Tells followers that nothing more comes: they take what waits, and end.
+    pub fn end_following(&self) {
+        self.shared.followers.end();
     }
 
     /// Waits until what was offered before is durable.

@@ -136,7 +136,7 @@ impl Streams {
     }
 }
 
-fn new_scope(world: &World) -> Scope {
+pub(super) fn new_scope(world: &World) -> Scope {
     Scope::new(world.clock.clone(), |end| {
         term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
     })

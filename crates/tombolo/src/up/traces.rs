@@ -3,13 +3,22 @@
 
 use super::plan::Plan;
 use super::screen::Screen;
+use crate::term::{self, GREEN, paint};
 use crate::wiring::{World, name_listener};
 use base::{Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
 use std::time::Duration;
+use telemetry::otlp::{Collector, News};
 use telemetry::spans::{Settings, SpanStore};
 use telemetry::{Guard, otlp, zipkin};
 use wire::{Drainer, Handler, Limits, Request, Response};
+
+/// Bytes of spans that may wait for a collector.
+const FORWARD_BYTES_MAX: usize = 16 << 20;
+/// Longest wait for a collector to take what waits when everything stops.
+const FORWARD_END: Duration = Duration::from_secs(3);
+/// Holds what a collector wants to know (OpenTelemetry's specification of exporters).
+const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 /// What is open of them.
 pub(crate) struct Traces {
@@ -19,6 +28,8 @@ pub(crate) struct Traces {
     /// Ends the servers: they outlive the services, which report until they end.
     drainer: Drainer,
     scope: Scope,
+    /// What is sent on to a collector, after the last span came in.
+    forwarding: Scope,
 }
 
 /// Where spans come in, on ports of their own.
@@ -74,14 +85,22 @@ impl Traces {
         for note in &notes {
             screen.note(note);
         }
+        let collector = wished.forward.as_deref().map(collector).transpose()?;
         let apis = Apis {
             zipkin: zipkin::Api::new(store.clone(), zipkin::Options::default()),
             otlp: otlp::Api::new(store.clone(), Guard::default()),
         };
         let (drainer, drain) = Drainer::new();
-        let scope = Scope::new(world.clock.clone(), |end| {
-            crate::term::fault(&Fault::new(Kind::Bug, format!("task `{}` failed: {}", end.task, end.error)));
-        });
+        let (scope, forwarding) = (super::streams::new_scope(world), super::streams::new_scope(world));
+        if let Some(collector) = collector {
+            let follower = store.follow(FORWARD_BYTES_MAX);
+            let (clock, chance) = (world.clock.clone(), world.chance.clone());
+            forwarding.spawn_once(
+                "forward spans",
+                OnError::Report,
+                otlp::forward(follower, collector, clock, chance, tell),
+            );
+        }
         let usual = manifest::Traces::default();
         let open = Open { screen, scope: &scope, drain };
         let doors = Doors {
@@ -89,14 +108,37 @@ impl Traces {
             otlp_http: open.door("OTLP over HTTP", wished.otlp_http, usual.otlp_http, &apis.otlp)?,
             otlp_grpc: open.door("OTLP over gRPC", wished.otlp_grpc, usual.otlp_grpc, &apis.otlp)?,
         };
-        Ok(Some(Self { apis, doors, store, drainer, scope }))
+        Ok(Some(Self { apis, doors, store, drainer, scope, forwarding }))
     }
 
     /// Tells clients to go, waits until they have gone, and makes durable what they brought.
     pub(crate) async fn close(self, grace: Duration) {
         self.drainer.drain();
         self.scope.stop(grace).await;
+        self.store.end_following();
+        self.forwarding.stop(FORWARD_END).await;
         self.store.flush().await;
+    }
+}
+
+/// The collector at an address, with what the environment holds for it.
+fn collector(url: &str) -> Result<Collector, Fault> {
+    Collector::new(url, &std::env::var(HEADERS).unwrap_or_default())
+}
+
+/// Says what became of spans that are sent on.
+fn tell(news: News) {
+    match news {
+        News::Away(fault) => {
+            term::warning(&format!("spans wait for their collector: {fault}"), fault.hint.as_deref());
+        }
+        News::Refused(fault) => {
+            term::warning(&format!("spans are not sent on: {fault}"), fault.hint.as_deref());
+        }
+        News::Back => term::err(format_args!("{}: the collector takes spans again", paint(GREEN, "info"))),
+        News::Lost(count) => {
+            term::warning(&format!("{count} spans were not sent on, and are kept here alone"), None);
+        }
     }
 }
 
