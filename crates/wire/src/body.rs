@@ -164,14 +164,26 @@ impl Body {
         http_body::Body::size_hint(self).exact()
     }
 
-    /// All bytes, if there are at most `limit` of them.
+    /// All bytes, if there are at most `limit` of them. Trailers are left out.
     ///
     /// Fails with `TooMuch` past the limit and with the source's fault when that breaks off.
-    pub async fn collect(self, limit: usize) -> Result<Bytes, Fault> {
-        match self.collect_up_to(limit).await? {
-            Ok(bytes) => Ok(bytes),
-            Err(_) => Err(Fault::new(Kind::TooMuch, format!("the body has more than {limit} bytes"))),
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, Fault> {
+        let too_much = || Err(Fault::new(Kind::TooMuch, format!("the body has more than {limit} bytes")));
+        if self.exact_len().is_some_and(|len| len > limit as u64) {
+            return too_much();
         }
+        if let Some(bytes) = self.take_full() {
+            return Ok(bytes);
+        }
+        let mut read = Vec::new();
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            read.extend_from_slice(&data);
+            if read.len() > limit {
+                return too_much();
+            }
+        }
+        Ok(Bytes::from(read))
     }
 
     /// All bytes, if there are at most `limit` of them; otherwise the same body as it was: what was read,
@@ -406,6 +418,13 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"0123456789")))))
         }
+    }
+
+    #[tokio::test]
+    async fn trailers_are_no_part_of_what_is_collected() {
+        let body = || Body::full("hello").with_trailers(http::HeaderMap::new());
+        assert_eq!(body().collect(5).await.unwrap(), "hello");
+        assert_eq!(body().collect(4).await.unwrap_err().kind, Kind::TooMuch);
     }
 
     #[tokio::test]
