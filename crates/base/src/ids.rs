@@ -36,6 +36,16 @@ impl TraceId {
         hex(text, 32).map(Self)
     }
 
+    /// Its last 64 bits.
+    pub fn low(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Its first 64 bits.
+    pub fn high(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
     /// Its 32 digits.
     pub fn to_hex(self) -> [u8; 32] {
         let mut text = [0; 32];
@@ -54,6 +64,11 @@ impl SpanId {
     /// Reads 16 hex digits of either case; `None` for anything else and for all zeros.
     pub fn parse(text: &str) -> Option<Self> {
         hex(text, 16).and_then(|bits| u64::try_from(bits).ok()).map(Self)
+    }
+
+    /// It as a number.
+    pub fn bits(self) -> u64 {
+        self.0
     }
 
     /// Its 16 digits.

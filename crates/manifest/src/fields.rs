@@ -7,7 +7,7 @@ use crate::draft::{HealthDraft, ManifestDraft, RoutesDraft, ServiceDraft};
 use crate::kinds::{Kind, RESTARTS};
 use crate::reader::Reader;
 use crate::streams::{KEEP, OUTBOX, STREAMS};
-use crate::values::{Gateway, Limits, Log, LogFormat, Restart, RestartWhen, Streams, Traces};
+use crate::values::{Gateway, Limits, Log, LogFormat, Propagation, Restart, RestartWhen, Streams, Traces};
 use crate::yaml::Node;
 use std::time::Duration;
 
@@ -402,7 +402,8 @@ pub(crate) static GATEWAY: Section<Gateway> = Section {
 
 pub(crate) static TRACES: Section<Traces> = Section {
     name: "traces",
-    doc: "Where spans come in (the API's address takes them as well), and how long they are kept.",
+    doc: "Where spans come in (the API's address takes them as well), which are recorded of what is carried, and how \
+          long they are kept.",
     fields: &[
         key("zipkin", Kind::LocalOrOff)
             .default("127.0.0.1:9411")
@@ -419,6 +420,32 @@ pub(crate) static TRACES: Section<Traces> = Section {
             .example("off")
             .doc("OTLP over gRPC; traces alone. `off`: none.")
             .put(|r, node, t| r.put_address_or_off(node, &mut t.otlp_grpc)),
+        key("sample", Kind::Share)
+            .default("1")
+            .example("0.05")
+            .doc(
+                "The share of the traces that begin here that is recorded whole. Requests that failed and the slowest \
+                 hundredth of each route leave their own spans in any case; the filter `tracingSampleRate` sets the \
+                 share of a route.",
+            )
+            .put(|r, node, t| r.put(node, &mut t.sample_millionths, Reader::share)),
+        key("propagation", Kind::Word(&["both", "w3c", "b3", "b3multi"]))
+            .default("both")
+            .example("w3c")
+            .doc(
+                "How services are told the span that theirs belong to: by `traceparent` and `b3`, by one of these, or \
+                 by `X-B3-TraceId` and its kin; always also by those that came in.",
+            )
+            .put(|r, node, t| {
+                if let Some(word) = r.word(node) {
+                    t.propagation = match word {
+                        "w3c" => Propagation::W3c,
+                        "b3" => Propagation::B3,
+                        "b3multi" => Propagation::B3Multi,
+                        _ => Propagation::Both,
+                    };
+                }
+            }),
         key("dir", Kind::Path)
             .default(".tombolo/traces")
             .example("/var/lib/tombolo/traces")

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number within bounds.
     Whole(i64, i64),
+    /// A number from 0 to 1.
+    Share,
     /// A TCP port.
     Port,
     /// Go's syntax, within bounds.
@@ -100,6 +102,7 @@ impl Kind {
             Kind::Word(words) => format!("one of {}", words_of(words)),
             Kind::Flag => "`true` or `false`".to_owned(),
             Kind::Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Kind::Share => "a number from 0 to 1".to_owned(),
             Kind::Port => "a port, a number from 1 to 65535".to_owned(),
             Kind::Duration(least, most) => {
                 format!("a duration from {} to {}", format_duration(least), format_duration(most))
@@ -146,6 +149,7 @@ impl Kind {
             Kind::Word(words) => words_of(words),
             Kind::Flag => "`true`, `false`".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
+            Kind::Share => "0 to 1".to_owned(),
             Kind::Port => "port".to_owned(),
             Kind::Duration(least, most) => {
                 format!("duration, {} to {}", format_duration(least), format_duration(most))
@@ -206,6 +210,7 @@ impl Kind {
             Kind::Word(words) => json!({ "enum": words }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+            Kind::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
             Kind::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65535 }),
             Kind::Duration(..) => json!({
                 "anyOf": [{ "type": "string", "pattern": DURATION_PATTERN }, { "const": 0 }]

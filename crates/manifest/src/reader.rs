@@ -202,6 +202,21 @@ impl Reader {
         None
     }
 
+    /// A share, in millionths.
+    pub(crate) fn share(&mut self, node: &Node) -> Option<u32> {
+        let share = match node.scalar() {
+            Some(Scalar { text, kind: ScalarKind::Whole(_) | ScalarKind::Fraction, .. }) => {
+                text.parse::<f64>().ok()
+            }
+            _ => None,
+        };
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            self.wrong(node);
+        }
+        share.map(|share| (share * 1e6).round() as u32)
+    }
+
     /// A duration within the kind's bounds.
     pub(crate) fn duration(&mut self, node: &Node) -> Option<Duration> {
         let Kind::Duration(least, most) = self.about.kind else { return None };

@@ -273,7 +273,21 @@ pub struct Keep {
     pub count: Option<u64>,
 }
 
-/// Where spans come in, and how long they are kept.
+/// How services are told the span that theirs belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// By `traceparent` and the single `b3`.
+    #[default]
+    Both,
+    /// By `traceparent`.
+    W3c,
+    /// By the single `b3`.
+    B3,
+    /// By `X-B3-TraceId` and its kin.
+    B3Multi,
+}
+
+/// Where spans come in, which are recorded, and how long they are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traces {
     /// Zipkin's API; `None` for none but that on the API's address.
@@ -282,6 +296,10 @@ pub struct Traces {
     pub otlp_http: Option<SocketAddr>,
     /// OTLP over gRPC; `None` for none.
     pub otlp_grpc: Option<SocketAddr>,
+    /// The share of the traces that begin here that is recorded whole, in millionths.
+    pub sample_millionths: u32,
+    /// How services are told the span that theirs belong to.
+    pub propagation: Propagation,
     /// Where they are kept.
     pub dir: PathBuf,
     /// How long they are kept.
@@ -356,6 +374,8 @@ impl Default for Traces {
             zipkin: usual(9411),
             otlp_http: usual(4318),
             otlp_grpc: usual(4317),
+            sample_millionths: 1_000_000,
+            propagation: Propagation::Both,
             dir: PathBuf::from(".tombolo/traces"),
             keep_age: Duration::from_secs(7 * 24 * 3_600),
             keep_size: 2 << 30,

@@ -79,14 +79,15 @@ impl Node {
         }
     }
 
-    /// As JSON; a number that is not whole stays a text.
+    /// As JSON; a number that JSON does not have stays a text.
     pub(crate) fn json(&self) -> Json {
         match &self.value {
             Value::Scalar(Scalar { text, kind, .. }) => match kind {
                 ScalarKind::Null => Json::Null,
                 ScalarKind::Flag(flag) => Json::Bool(*flag),
                 ScalarKind::Whole(number) => Json::from(*number),
-                ScalarKind::Fraction | ScalarKind::Text => Json::from(text.as_str()),
+                ScalarKind::Fraction => text.parse::<f64>().map_or(Json::from(text.as_str()), Json::from),
+                ScalarKind::Text => Json::from(text.as_str()),
             },
             Value::Refused => Json::Null,
             Value::List(items) => items.iter().map(Node::json).collect(),

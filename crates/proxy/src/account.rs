@@ -5,6 +5,7 @@ use crate::answer::{Cause, Reason};
 use crate::backend::LocalEndpoint;
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, LogChoice, RareNotes};
+use crate::spans::{Carried, Tried, Tries};
 use crate::table::LocalRoute;
 use base::{Moment, UnixTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
@@ -43,11 +44,13 @@ pub(crate) struct Account {
     /// The route it came to last.
     route: Option<Arc<LocalRoute>>,
     backend: Option<(Arc<LocalEndpoint>, Duration)>,
+    /// Only where there are spans.
+    tries: Tries,
     method: Method,
     version: Version,
     remote: SocketAddr,
     edge: Option<Arc<wire::Edge>>,
-    /// Only where there is a log.
+    /// Only where there is a log, or spans.
     for_log: Option<Box<ForLog>>,
     /// Keys of the query whose values no log may show, of all routes the request was on.
     masked_keys: Option<Arc<[String]>>,
@@ -97,6 +100,8 @@ struct End {
     status: u16,
     bytes: u64,
     cut_short: bool,
+    /// How the answer ended, if there was one.
+    ending: Option<Ending>,
 }
 
 /// What filters and the engine noted of a request that goes into its record.
@@ -132,11 +137,18 @@ impl Account {
     /// Opens the account of a request that just came in.
     pub(crate) fn begin(gateway: &Gateway, request: &Request, peer: &Peer) -> Box<Self> {
         gateway.core.metrics.begin();
-        let (at, at_unix) = gateway.plane().builder.clock.both();
+        let plane = gateway.plane();
+        let (at, at_unix) = plane.builder.clock.both();
+        let mut trace = TraceContext::from_headers(request.headers(), &gateway.core.chance);
+        let spans = plane.settings.spans.as_ref();
+        if let Some(spans) = spans {
+            trace.decide(spans.sample);
+        }
+        let is_told = plane.access.is_some() || spans.is_some();
         Box::new(Self {
             at,
             at_unix,
-            trace: TraceContext::from_headers(request.headers(), &gateway.core.chance),
+            trace,
             lookup: Duration::ZERO,
             segment: None,
             attempts: 0,
@@ -144,11 +156,12 @@ impl Account {
             gateway: gateway.clone(),
             route: None,
             backend: None,
+            tries: Tries::default(),
             method: request.method().clone(),
             version: request.version(),
             remote: peer.remote,
             edge: peer.edge.clone(),
-            for_log: gateway.plane().access.as_ref().map(|_| Box::new(ForLog::of(request))),
+            for_log: is_told.then(|| Box::new(ForLog::of(request))),
             masked_keys: None,
             request_bytes: None,
             answered: None,
@@ -173,6 +186,12 @@ impl Account {
     /// The request is on this route now.
     pub(crate) fn on_route(&mut self, route: &Arc<LocalRoute>) {
         self.route = Some(route.clone());
+        if let Some(share) = route.sample
+            && self.attempts == 0
+            && self.gateway.plane().settings.spans.is_some()
+        {
+            self.trace.decide(share);
+        }
         if route.masked_keys.is_empty() {
             return;
         }
@@ -180,6 +199,28 @@ impl Account {
             None => route.masked_keys.clone(),
             Some(others) => others.iter().chain(&*route.masked_keys).cloned().collect(),
         });
+    }
+
+    /// A try at a backend begins, which `exchange` tells it: where there are spans, it has one of its own.
+    pub(crate) fn begin_try(
+        &mut self,
+        route: &Arc<LocalRoute>,
+        endpoint: &Arc<LocalEndpoint>,
+        exchange: &mut Exchange,
+        begun: Moment,
+    ) {
+        self.attempts += 1;
+        if self.gateway.plane().settings.spans.is_some() {
+            exchange.trace = self.trace.child(&exchange.chance);
+            self.tries.begin(route, endpoint, exchange.trace.span, begun);
+        }
+    }
+
+    /// The try that began last has ended.
+    pub(crate) fn end_try(&mut self, tried: Tried) {
+        if self.gateway.plane().settings.spans.is_some() {
+            self.tries.end(tried);
+        }
     }
 
     /// A backend was asked.
@@ -203,6 +244,7 @@ impl Account {
     fn tell(&mut self, end: &End, noted: &Noted) {
         self.told = true;
         let plane = &self.gateway.plane();
+        let now = self.gateway.now();
         let for_log = self.for_log.as_deref();
         let record = Record {
             route: self.route.as_ref().map_or(Record::NO_ROUTE, |route| &*route.id),
@@ -218,7 +260,7 @@ impl Account {
             status: end.status,
             request_bytes: self.request_bytes.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
             response_bytes: end.bytes,
-            duration: self.gateway.now().since(self.at),
+            duration: now.since(self.at),
             lookup: self.lookup,
             backend: self.backend.as_ref().map(|(endpoint, duration)| telemetry::Backend {
                 address: &endpoint.authority,
@@ -247,6 +289,18 @@ impl Account {
                 .is_ok_and(|status| noted.access_log.wants(status, plane.settings.access_log))
         {
             access.write(self.gateway.core.worker, &record);
+        }
+        if let Some(spans) = &plane.settings.spans {
+            spans.put(&Carried {
+                record: &record,
+                route: self.route.as_deref(),
+                edge: self.edge.as_deref(),
+                tries: &self.tries,
+                ending: end.ending,
+                at: self.at,
+                now,
+                worker: self.gateway.core.worker,
+            });
         }
     }
 }
@@ -294,7 +348,8 @@ pub(crate) fn tell_refused(gateway: &Gateway, refused: &Refused, peer: &Peer) {
 impl Tail for Account {
     fn ended(mut self: Box<Self>, ending: Ending, bytes: u64) {
         let Some((status, noted)) = self.answered.take() else { return };
-        self.tell(&End { status, bytes, cut_short: ending != Ending::Complete }, &noted);
+        let cut_short = ending != Ending::Complete;
+        self.tell(&End { status, bytes, cut_short, ending: Some(ending) }, &noted);
     }
 }
 
@@ -320,6 +375,7 @@ impl Drop for TunnelAccount {
             status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
             bytes: self.passed.back(),
             cut_short: self.ended != Some(TunnelEnd::Closed),
+            ending: None,
         };
         self.account.tell(&end, &self.noted);
     }
@@ -329,7 +385,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         if !self.told {
             let noted = Noted { reason: Some(Reason::of(Cause::CLIENT_GONE)), ..Noted::default() };
-            self.tell(&End { status: CLIENT_GONE, bytes: 0, cut_short: true }, &noted);
+            self.tell(&End { status: CLIENT_GONE, bytes: 0, cut_short: true, ending: None }, &noted);
         }
         self.gateway.core.metrics.end();
     }

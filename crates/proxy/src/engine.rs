@@ -202,6 +202,7 @@ impl Gateway {
         exchange.notes.outgoing_host =
             if self.plane().settings.preserve_host { exchange.arrival.host.clone() } else { None };
         account.on_route(&route);
+        exchange.trace = account.trace;
         let (mut response, ran) = match route.chain.request(exchange).await {
             Outcome::Reply { response, ran } => {
                 self.begin_refresh(&route, exchange, ran);
@@ -236,7 +237,7 @@ impl Gateway {
 
     pub(crate) async fn ask(
         &self,
-        route: &LocalRoute,
+        route: &Arc<LocalRoute>,
         exchange: &mut Exchange,
         account: &mut Account,
         depth: usize,

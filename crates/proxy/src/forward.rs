@@ -8,6 +8,7 @@ use crate::engine::Gateway;
 use crate::exchange::{Exchange, RetryPolicy};
 use crate::grpc;
 use crate::headers;
+use crate::spans::Tried;
 use crate::table::{LocalRoute, Route, Target};
 use crate::upload::{self, AnswerWait, Turn};
 use base::{Blame, Fault, Kind, Moment, Retry};
@@ -16,7 +17,6 @@ use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, TE, UPGRADE};
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::TRACEPARENT;
 use tokio::time::Instant;
 use wire::{Body, Connection, Ending, OnUpgrade, Outgoing, Response, Scheme, Speak};
 
@@ -40,7 +40,7 @@ impl Gateway {
     /// The backend's response, or an answer that says why there is none.
     pub(crate) async fn forward(
         &self,
-        route: &LocalRoute,
+        route: &Arc<LocalRoute>,
         exchange: &mut Exchange,
         account: &mut Account,
     ) -> Response {
@@ -69,11 +69,15 @@ impl Gateway {
                 response.headers_mut().insert("x-circuit-open", HeaderValue::from_static("true"));
                 return response;
             };
-            account.attempts += 1;
+            account.begin_try(route, &endpoint, exchange, begun);
             let by = self.answer_by(exchange, policy.as_deref(), &replay, attempt, deadline);
             let (outcome, ended) =
                 self.try_once(exchange, &endpoint, &mut replay, (begun, instant), (by, deadline)).await;
             let took = ended.since(begun);
+            account.end_try(match &outcome {
+                Ok(response) => Tried { at: ended, status: grpc::status(response).as_u16(), cause: "" },
+                Err(failure) => Tried { at: ended, status: 0, cause: failure.cause.0 },
+            });
             let failed = match &outcome {
                 Ok(response) => Some(grpc::status(response).is_server_error()),
                 // The caller's broken body says nothing about the backend, neither good nor bad.
@@ -294,8 +298,10 @@ impl Gateway {
         let in_flight = InFlight::begin(endpoint);
         let may_upgrade = exchange.notes.switch.is_some() && endpoint.origin.scheme != Scheme::H2c;
         let upgrade = may_upgrade.then(|| headers::wanted_upgrade(&exchange.headers)).flatten();
-        let changes = changes(exchange, upgrade.as_ref());
-        let traceparent = exchange.trace.traceparent();
+        let mut changes = changes(exchange, upgrade.as_ref());
+        let propagation = self.plane().settings.spans.as_ref().map(|spans| spans.propagation);
+        let trace = exchange.trace.fields(&exchange.headers, propagation.unwrap_or_default(), &mut changes);
+        let trace = trace.list();
         let speak = match &upgrade {
             Some(_) => Speak::Http1,
             None => self.speaks(endpoint, exchange.notes.grpc),
@@ -323,7 +329,7 @@ impl Gateway {
                 headers: &exchange.headers,
                 ends_here: headers::ends_here,
                 changes: &changes,
-                made: Some((&TRACEPARENT, &traceparent)),
+                made: trace.as_slice(),
             };
             // What was dialled has taken its time, and the answer has its own.
             let soonest = if connection.is_used() { soonest } else { wait.soonest(Instant::now()) };
@@ -393,7 +399,6 @@ impl Gateway {
 /// What differs between the fields of a request as its filters left them and those that the backend gets.
 fn changes(exchange: &Exchange, upgrade: Option<&HeaderValue>) -> Vec<(HeaderName, Option<HeaderValue>)> {
     let mut changes = Vec::new();
-    exchange.trace.changes(&exchange.headers, &mut changes);
     if headers::wants_trailers(&exchange.headers) {
         changes.push((TE, Some(HeaderValue::from_static("trailers"))));
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub upgrades: bool,
     /// How long a connection that changed its protocol may be silent.
     pub upgrade_idle_timeout: Duration,
+    /// How requests leave spans; `None`: they leave none.
+    pub spans: Option<crate::Spans>,
     /// Mirrored requests a core has under way at most; more are not sent.
     pub mirrors: usize,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             access_log: true,
             upgrades: true,
             upgrade_idle_timeout: Duration::from_secs(600),
+            spans: None,
             mirrors: 100,
         }
     }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use telemetry::spans::Slow;
 
 /// A route that serves.
 pub struct Route {
@@ -26,6 +27,10 @@ pub struct Route {
     pub(crate) meter: Arc<telemetry::RouteMeter>,
     /// Keys of the query whose values must not be logged.
     pub(crate) masked_keys: Arc<[String]>,
+    /// The share of its traces that is recorded whole, if its filters say.
+    pub(crate) sample: Option<f64>,
+    /// The paths it is for, as it is written: what spans are named by.
+    pub(crate) pattern: Option<Box<str>>,
 }
 
 /// A route, and for each core the part of it that the core's requests hold on to.
@@ -41,6 +46,8 @@ pub(crate) struct LocalRoute {
     pub(crate) id: Arc<str>,
     /// The endpoint that was chosen first: most routes have no other.
     endpoint: OnceLock<Arc<LocalEndpoint>>,
+    /// How long its requests take; only where there are spans.
+    slow: OnceLock<Box<Slow>>,
 }
 
 impl Routed {
@@ -48,7 +55,7 @@ impl Routed {
     pub(crate) fn on(&self, worker: usize) -> Arc<LocalRoute> {
         let local = || {
             let (route, id) = (self.route.clone(), (*self.route.id).into());
-            Arc::new(LocalRoute { route, id, endpoint: OnceLock::new() })
+            Arc::new(LocalRoute { route, id, endpoint: OnceLock::new(), slow: OnceLock::new() })
         };
         self.cores[worker % self.cores.len()].get_or_init(local).clone()
     }
@@ -59,6 +66,11 @@ impl LocalRoute {
     pub(crate) fn endpoint(&self, chosen: &Arc<Endpoint>, pool: &Pool) -> Arc<LocalEndpoint> {
         let first = self.endpoint.get_or_init(|| pool.of(chosen));
         if first.is(chosen) { first.clone() } else { pool.of(chosen) }
+    }
+
+    /// How long its requests take on this core.
+    pub(crate) fn slow(&self) -> &Slow {
+        self.slow.get_or_init(Box::default)
     }
 }
 
@@ -235,8 +247,10 @@ impl Builder {
             Aim::Other(target) => target,
         };
         let meter = self.metrics.route(&id);
-        let masked_keys = wishes.masked_keys.into();
-        Ok((rule, Route { id, source: route.clone(), chain, target, meter, masked_keys }))
+        let (masked_keys, sample) = (wishes.masked_keys.into(), wishes.sample);
+        let pattern = pattern(route);
+        let source = route.clone();
+        Ok((rule, Route { id, source, chain, target, meter, masked_keys, sample, pattern }))
     }
 
     fn target(&self, backend: &Backend) -> Result<Aim, Refusal> {
@@ -302,6 +316,19 @@ impl Builder {
         Endpoint::of(address, &self.lasting, &self.clock)
             .map_err(|fault| Refusal::new("failed_backend_split", fault.to_string()))
     }
+}
+
+/// The paths that a route is for, in the words of its `Path` or `PathSubtree`.
+fn pattern(route: &eskip::Route) -> Option<Box<str>> {
+    let path = |call: &eskip::Call| {
+        let path = call.args.first()?.text()?;
+        match call.name.as_str() {
+            "Path" => Some(path.into()),
+            "PathSubtree" => Some(format!("{}/**", path.trim_end_matches('/')).into()),
+            _ => None,
+        }
+    };
+    route.predicates.iter().find_map(path)
 }
 
 impl Invalid {

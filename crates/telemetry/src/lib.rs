@@ -23,4 +23,4 @@ pub use guard::Guard;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};
 pub use record::{Backend, Reason, Record};
 pub use tags::{TAG_BYTES_MAX, TAGS_MAX, Tags};
-pub use trace::{TRACEPARENT, TraceContext};
+pub use trace::{Propagation, TRACEPARENT, TraceContext};

@@ -1,17 +1,23 @@
-//! Spans: what they are, what is looked for in them, and which services call which. Formats on the wire are in
-//! `zipkin` and `otlp`.
+//! Spans: what they are, how what is carried leaves one, what is looked for in them, and which services call which.
+//! Formats on the wire are in `zipkin` and `otlp`.
 
+mod draft;
 mod encoded;
 mod followers;
 mod linker;
 mod merge;
 mod query;
+mod recorder;
+mod slow;
 mod span;
 mod store;
 
+pub use draft::{Draft, Side, TagWriter, VALUE_BYTES_MAX};
 pub use followers::Follower;
 pub use linker::{Link, LinkSpan, Linker};
 pub use merge::merged;
 pub use query::{Query, parse_annotations, write_annotations};
-pub use span::{Annotation, Endpoint, Kind, Span, TraceKey, parse_id};
+pub use recorder::{BUFFER_BYTES_MAX, Recorder};
+pub use slow::Slow;
+pub use span::{Annotation, Endpoint, Kind, MESSAGING_TAG, ROUTE_TAG, Span, TraceKey, parse_id};
 pub use store::{Counts, Settings, SpanStore};

@@ -2,7 +2,10 @@
 //! along: W3C Trace Context (level 1 and 2), and B3 in both its forms.
 
 mod b3;
+mod fields;
 mod state;
+
+pub use fields::{Fields, Propagation};
 
 use base::{Chance, SpanId, TraceId};
 use http::{HeaderName, HeaderValue};
@@ -13,7 +16,7 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of a `traceparent` of version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
-const LENGTH: usize = 55;
+pub const TRACEPARENT_BYTES: usize = 55;
 
 /// The span of one request, within its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +27,16 @@ pub struct TraceContext {
     pub span: SpanId,
     /// The caller's span; none if the trace began here.
     pub parent: Option<SpanId>,
-    /// Whether the caller wants the trace recorded; a trace that begins here is.
+    /// Whether the trace is recorded; one that begins here is, unless somebody decides otherwise.
     pub sampled: bool,
+    /// Whether the caller has decided that.
+    pub told: bool,
 }
 
 /// What a caller says of the trace: the whole, or only whether to record it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incoming {
-    Span { trace: TraceId, span: SpanId, sampled: bool },
+    Span { trace: TraceId, span: SpanId, sampled: Option<bool> },
     Sampled(bool),
 }
 
@@ -41,6 +46,7 @@ struct Told {
     parent: bool,
     state: bool,
     b3: bool,
+    b3_multi: bool,
 }
 
 impl Told {
@@ -51,14 +57,14 @@ impl Told {
                 "traceparent" => told.parent = true,
                 "tracestate" => told.state = true,
                 "b3" => told.b3 = true,
-                name => told.b3 |= name.starts_with("x-b3-"),
+                name => told.b3_multi |= name.starts_with("x-b3-"),
             }
         }
         told
     }
 
     fn anything(self) -> bool {
-        self.parent || self.b3
+        self.parent || self.b3 || self.b3_multi
     }
 }
 
@@ -66,7 +72,7 @@ impl TraceContext {
     /// The first span of a new trace.
     pub fn begin(chance: &Chance) -> Self {
         let (trace, span) = TraceId::begin(chance);
-        Self { trace, span, parent: None, sampled: true }
+        Self { trace, span, parent: None, sampled: true, told: false }
     }
 
     /// A new span of the trace these headers tell of, or of a new trace if they tell of none. `traceparent`
@@ -76,10 +82,7 @@ impl TraceContext {
             return Self::begin(chance);
         }
         match read_traceparent(headers).or_else(|| b3::read(headers)) {
-            Some(Incoming::Span { trace, span, sampled }) => {
-                Self { trace, span: SpanId::draw(chance), parent: Some(span), sampled }
-            }
-            Some(Incoming::Sampled(sampled)) => Self { sampled, ..Self::begin(chance) },
+            Some(incoming) => Self::following(incoming, chance),
             None => Self::begin(chance),
         }
     }
@@ -89,25 +92,58 @@ impl TraceContext {
         Self { span: SpanId::draw(chance), parent: Some(self.span), ..*self }
     }
 
-    /// What becomes of headers when this span goes on with them, besides `traceparent`: B3 is set in the form that
-    /// is there. A valid `tracestate` of the same trace stays; any other is removed, as W3C Trace Context
-    /// section 3.3 asks.
-    pub fn changes(&self, headers: &Headers, changes: &mut Vec<(HeaderName, Option<HeaderValue>)>) {
+    /// Decides whether the trace is recorded if the caller has not: this share of all traces is, and the same of
+    /// them wherever the same share is asked for.
+    pub fn decide(&mut self, share: f64) {
+        if !self.told {
+            // As Zipkin does it: the last bits of an id are by chance, so that their size is.
+            self.sampled = share >= 1.0 || (self.trace.low() as f64) < share * 2f64.powi(64);
+        }
+    }
+
+    /// A new span below the one that a `traceparent` names; none where it is malformed.
+    pub fn below(traceparent: &str, chance: &Chance) -> Option<Self> {
+        parse_traceparent(traceparent).map(|incoming| Self::following(incoming, chance))
+    }
+
+    fn following(incoming: Incoming, chance: &Chance) -> Self {
+        match incoming {
+            Incoming::Span { trace, span, sampled } => Self {
+                trace,
+                span: SpanId::draw(chance),
+                parent: Some(span),
+                sampled: sampled.unwrap_or(true),
+                told: sampled.is_some(),
+            },
+            Incoming::Sampled(sampled) => Self { sampled, told: true, ..Self::begin(chance) },
+        }
+    }
+
+    /// What becomes of headers when this span goes on with them: the fields that name it, in the forms that are asked
+    /// for and in those that are there. A valid `tracestate` of the same trace stays; any other goes to `changes`, as
+    /// W3C Trace Context section 3.3 asks.
+    pub fn fields(
+        &self,
+        headers: &Headers,
+        how: Propagation,
+        changes: &mut Vec<(HeaderName, Option<HeaderValue>)>,
+    ) -> Fields {
         let told = Told::by(headers);
         if told.state && !self.may_keep_state(headers) {
             changes.push((TRACESTATE, None));
         }
-        if told.b3 {
-            b3::changes(self, headers, changes);
+        if told.b3_multi && self.parent.is_none() {
+            changes.push((b3::PARENT.clone(), None));
         }
+        Fields::new(self, told, how)
     }
 
     /// The value of `traceparent` that names this span.
-    pub fn traceparent(&self) -> [u8; LENGTH] {
+    pub fn traceparent(&self) -> [u8; TRACEPARENT_BYTES] {
         let mut text = *b"00-................................-................-0.";
         text[3..35].copy_from_slice(&self.trace.to_hex());
         text[36..52].copy_from_slice(&self.span.to_hex());
-        text[LENGTH - 1] = b'0' + u8::from(self.sampled);
+        text[TRACEPARENT_BYTES - 1] = b'0' + u8::from(self.sampled);
         text
     }
 
@@ -128,7 +164,7 @@ fn read_traceparent(headers: &Headers) -> Option<Incoming> {
 
 fn parse_traceparent(text: &str) -> Option<Incoming> {
     let text = text.trim_matches([' ', '\t']);
-    let head = text.get(..LENGTH)?.as_bytes();
+    let head = text.get(..TRACEPARENT_BYTES)?.as_bytes();
     let dashes = [2, 35, 52];
     let formed = head.iter().enumerate().all(|(at, byte)| match byte {
         b'-' => dashes.contains(&at),
@@ -137,7 +173,7 @@ fn parse_traceparent(text: &str) -> Option<Incoming> {
         _ => false,
     });
     // A later version may have more, after another dash; this one may not.
-    let rest = &text[LENGTH..];
+    let rest = &text[TRACEPARENT_BYTES..];
     let rest_is_fine = rest.is_empty() || (!text.starts_with("00") && rest.starts_with('-'));
     if !formed || !rest_is_fine || text.starts_with("ff") {
         return None;
@@ -145,7 +181,7 @@ fn parse_traceparent(text: &str) -> Option<Incoming> {
     Some(Incoming::Span {
         trace: TraceId::parse(&text[3..35])?,
         span: SpanId::parse(&text[36..52])?,
-        sampled: u8::from_str_radix(&text[53..55], 16).ok()? & 1 == 1,
+        sampled: Some(u8::from_str_radix(&text[53..55], 16).ok()? & 1 == 1),
     })
 }
 
@@ -166,11 +202,18 @@ mod tests {
 
     /// What these headers become on their way through.
     fn check(headers: &[(&'static str, &str)], expected: &Expect) {
+        check_written(headers, Propagation::W3c, expected);
+    }
+
+    /// The same, where this is what is to be written.
+    fn check_written(headers: &[(&'static str, &str)], how: Propagation, expected: &Expect) {
         let mut headers = map(headers);
         let mut changes = Vec::new();
         let context = TraceContext::from_headers(&headers, &Chance::seeded(1));
-        context.changes(&headers, &mut changes);
-        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&context.traceparent()).unwrap());
+        let fields = context.fields(&headers, how, &mut changes);
+        for (name, value) in fields.list().as_slice() {
+            headers.insert((*name).clone(), HeaderValue::from_bytes(value).unwrap());
+        }
         for (name, value) in changes {
             match value {
                 Some(value) => headers.insert(name, value),
@@ -307,5 +350,58 @@ mod tests {
             b3: 12345678901234567890123456789012-910a2dec89025cc1-1-1234567890123456
         "]],
         );
+    }
+
+    #[test]
+    fn what_is_configured_is_written_beside_what_came() {
+        check_written(
+            &[],
+            Propagation::Both,
+            &expect![[r"
+            traceparent: 00-910a2dec89025cc1beeb8da1658eec67-f893a2eefb32555e-01
+            b3: 910a2dec89025cc1beeb8da1658eec67-f893a2eefb32555e-1
+        "]],
+        );
+        check_written(
+            &[("b3", "0")],
+            Propagation::B3,
+            &expect![[r"
+            b3: 910a2dec89025cc1beeb8da1658eec67-f893a2eefb32555e-0
+        "]],
+        );
+        check_written(
+            &[("traceparent", PARENT)],
+            Propagation::B3Multi,
+            &expect![[r"
+            traceparent: 00-12345678901234567890123456789012-910a2dec89025cc1-01
+            x-b3-traceid: 12345678901234567890123456789012
+            x-b3-spanid: 910a2dec89025cc1
+            x-b3-sampled: 1
+            x-b3-parentspanid: 1234567890123456
+        "]],
+        );
+    }
+
+    #[test]
+    fn a_share_of_the_traces_that_nobody_has_decided_about_is_recorded() {
+        let chance = Chance::seeded(3);
+        let sampled = |share: f64| {
+            let decided = |_| {
+                let mut context = TraceContext::begin(&chance);
+                context.decide(share);
+                context.sampled
+            };
+            (0..10_000).filter(|number| decided(*number)).count()
+        };
+        assert_eq!((sampled(0.0), sampled(1.0)), (0, 10_000));
+        assert!((900..1100).contains(&sampled(0.1)), "{}", sampled(0.1));
+        let told = |headers: &[(&'static str, &str)]| {
+            let mut context = TraceContext::from_headers(&map(headers), &chance);
+            context.decide(0.0);
+            context.sampled
+        };
+        assert!(told(&[("traceparent", PARENT)]) && told(&[("b3", "1")]));
+        let ids = "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1";
+        assert!(!told(&[("b3", ids)]), "ids alone decide nothing");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most bytes of a head; requests of tests are small.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -38,7 +38,8 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
             read => head.extend_from_slice(&chunk[..read]),
         }
     }
-    let (status, body) = answer(&String::from_utf8_lossy(&head));
+    let head = String::from_utf8_lossy(&head);
+    let (status, body) = observed(&head);
     write!(
         stream,
         "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -46,15 +47,53 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     )
 }
 
+/// Answers, within a span that is reported to Zipkin at REPORT where that is set; calls are spans below it. Without it
+/// calls go on with the trace that came.
+fn observed(head: &str) -> (u16, String) {
+    let told = head.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap_or_default();
+    let (Ok(zipkin), [_, trace, parent, _]) =
+        (std::env::var("REPORT"), &told.split('-').collect::<Vec<_>>()[..])
+    else {
+        return answer(head, told);
+    };
+    let [served, called] = [0, 1].map(|nth| format!("{:016x}", (micros() << 1) + nth));
+    let begun = micros();
+    let answered = answer(head, &format!("00-{trace}-{called}-01"));
+    let name = std::env::var("NAME").unwrap_or_default();
+    let mut spans = vec![span(trace, parent, &served, "SERVER", &name, begun)];
+    if head.contains(" /call/") {
+        spans.push(span(trace, &served, &called, "CLIENT", &name, begun));
+    }
+    let body = format!("[{}]", spans.join(","));
+    let head = "POST /api/v2/spans HTTP/1.1\r\nContent-Type: application/json\r\nConnection: close";
+    // Without a span of ours the trace has a gap, and that is all.
+    let _ = TcpStream::connect(&zipkin).and_then(|mut stream| {
+        write!(stream, "{head}\r\nHost: {zipkin}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        stream.read_to_string(&mut String::new())
+    });
+    answered
+}
+
+fn micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_micros() as u64)
+}
+
+fn span(trace: &str, parent: &str, id: &str, kind: &str, name: &str, begun: u64) -> String {
+    let took = (micros() - begun).max(1);
+    format!(
+        r#"{{"traceId":"{trace}","parentId":"{parent}","id":"{id}","kind":"{kind}","name":"own","timestamp":{begun},"duration":{took},"localEndpoint":{{"serviceName":"{name}"}}}}"#
+    )
+}
+
 /// `/call/VARIABLE` is what the address in that variable answers, `/slow/MS` comes late, `/env/VARIABLE` is a
 /// variable's value, `/pid` the process, `/exit` ends it; everything else tells the name and the head.
-fn answer(head: &str) -> (u16, String) {
+fn answer(head: &str, traceparent: &str) -> (u16, String) {
     let path = head.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/");
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts[..] {
         ["call", variable] => match std::env::var(variable) {
             Err(_) => (404, format!("no {variable}")),
-            Ok(url) => match fetch(&url) {
+            Ok(url) => match fetch(&url, traceparent) {
                 Ok(text) => (200, text),
                 Err(error) => (502, format!("{url}: {error}")),
             },
@@ -75,10 +114,12 @@ fn answer(head: &str) -> (u16, String) {
     }
 }
 
-fn fetch(url: &str) -> std::io::Result<String> {
+fn fetch(url: &str, traceparent: &str) -> std::io::Result<String> {
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(host)?;
-    write!(stream, "GET /called HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let trace =
+        if traceparent.is_empty() { String::new() } else { format!("traceparent: {traceparent}\r\n") };
+    write!(stream, "GET /called HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{trace}\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text.split_once("\r\n\r\n").map_or(text.clone(), |(_, body)| body.to_owned()))

@@ -20,23 +20,23 @@ pub struct Outgoing<'a> {
     pub ends_here: fn(&HeaderName) -> bool,
     /// Fields that stand in the place of all of their name, or leave it empty.
     pub changes: &'a [(HeaderName, Option<HeaderValue>)],
-    /// A field that is made for this request, in the place of all of its name. Its value has letters that a value
-    /// may have.
-    pub made: Option<(&'a HeaderName, &'a [u8])>,
+    /// Fields that are made for this request, in the place of all of their names. Their values have letters that a
+    /// value may have.
+    pub made: &'a [(&'a HeaderName, &'a [u8])],
 }
 
 impl Outgoing<'_> {
     /// The fields as they go out.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
-        self.others().map(|(name, value)| (name, value.as_bytes())).chain(self.made)
+        self.others().map(|(name, value)| (name, value.as_bytes())).chain(self.made.iter().copied())
     }
 
-    /// All but the one that is made.
+    /// All but those that are made.
     fn others(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         let goes = |name: &HeaderName| {
             (self.ends_here)(name)
                 || (self.host.is_some() && *name == HOST)
-                || self.made.is_some_and(|(made, _)| made == name)
+                || self.made.iter().any(|(made, _)| *made == name)
                 || self.changes.iter().any(|(changed, _)| changed == name)
         };
         let added = self.changes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
@@ -48,14 +48,14 @@ impl Outgoing<'_> {
     /// A request of its own, for an engine that wants one. hyper leaves out a body of unknown length for GET,
     /// and trusts a length that is written, so the fields are made to say what the body is.
     pub(crate) fn with(&self, body: Body) -> Request<Body> {
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.changes.len() + 1);
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.changes.len() + self.made.len());
         for (name, value) in self.others() {
             headers.append(name, value.clone());
         }
-        if let Some((name, value)) = self.made
-            && let Ok(value) = HeaderValue::from_bytes(value)
-        {
-            headers.append(name, value);
+        for (name, value) in self.made {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                headers.append(*name, value);
+            }
         }
         headers.remove(TRANSFER_ENCODING);
         match body.exact_len() {
@@ -86,7 +86,7 @@ impl<'a> From<&'a RequestHead> for Outgoing<'a> {
             headers: &head.headers,
             ends_here: |_| false,
             changes: &[],
-            made: None,
+            made: &[],
         }
     }
 }
@@ -114,7 +114,7 @@ mod tests {
             headers: &headers,
             ends_here: |name| *name == CONNECTION,
             changes: &[(y, None)],
-            made: Some((&z, b"5")),
+            made: &[(&z, b"5")],
         };
         let told = |body: Body| {
             let request = outgoing.with(body);

@@ -128,6 +128,8 @@ pub struct Wishes {
     pub endpoints: EndpointWishes,
     /// Keys of the query whose values must not be logged, however the request ends.
     pub masked_keys: Vec<String>,
+    /// The share of traces that begin here and are recorded whole.
+    pub sample: Option<f64>,
 }
 
 /// What happens after a filter.

@@ -39,6 +39,7 @@ mod retries;
 mod shedding;
 mod smuggling;
 mod sources;
+mod spans;
 mod streams;
 mod support;
 mod timeouts;

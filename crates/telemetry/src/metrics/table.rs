@@ -88,6 +88,11 @@ pub const TABLE: &[Metric] = &[
     CACHE_BYTES,
     CACHE_LEFT_OUT,
     LOG_LINES_DROPPED,
+    SPANS_RECORDED,
+    SPANS_KEPT,
+    SPANS_DROPPED,
+    SPANS_REMOVED,
+    SPANS_WAITING,
     BUILD_INFO,
     CPU_SECONDS,
     OPEN_FDS,
@@ -221,6 +226,30 @@ pub const LOG_LINES_DROPPED: Metric = counter(
     &[],
     "Total number of log lines that were not written because the disk or terminal was slow or full.",
 );
+/// Of this process.
+pub const SPANS_RECORDED: Metric = counter(
+    "tombolo_spans_recorded_total",
+    &[],
+    "Total number of spans of what was carried that were given to the store.",
+);
+/// Of this process.
+pub const SPANS_KEPT: Metric =
+    counter("tombolo_spans_kept_total", &[], "Total number of spans that were written to the store.");
+/// Of this process.
+pub const SPANS_DROPPED: Metric = counter(
+    "tombolo_spans_dropped_total",
+    &[],
+    "Total number of spans that were not kept because too many came at once or the disk failed.",
+);
+/// Of this process.
+pub const SPANS_REMOVED: Metric = counter(
+    "tombolo_spans_removed_total",
+    &[],
+    "Total number of spans that were removed because they were too old or too many.",
+);
+/// Of this process.
+pub const SPANS_WAITING: Metric =
+    gauge("tombolo_spans_waiting_bytes", &[], "Bytes of spans that wait to be written.");
 /// By version.
 pub const BUILD_INFO: Metric = gauge("tombolo_build_info", &["version"], "Always 1.");
 /// Of this process.

@@ -4,14 +4,13 @@ use super::{Annotation, Endpoint, Kind, Span, TraceKey};
 use crate::protobuf::{put_varint, varint};
 use base::{Fault, Kind as FaultKind};
 
-const HIGH: u8 = 8;
-const PARENT: u8 = 16;
+pub(super) const HIGH: u8 = 8;
+pub(super) const PARENT: u8 = 16;
 const DEBUG: u8 = 32;
 const SHARED: u8 = 64;
 
 /// Puts a span behind the others.
 pub(crate) fn encode(bytes: &mut Vec<u8>, span: &Span) {
-    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
     bytes.push(
         span.kind.map_or(0, |kind| kind as u8 + 1)
             | flag(span.trace.high != 0, HIGH)
@@ -52,7 +51,11 @@ pub(crate) fn encode(bytes: &mut Vec<u8>, span: &Span) {
     }
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
+pub(super) fn flag(is: bool, flag: u8) -> u8 {
+    if is { flag } else { 0 }
+}
+
+pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_varint(bytes, text.len() as u64);
     bytes.extend_from_slice(text.as_bytes());
 }

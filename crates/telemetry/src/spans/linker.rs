@@ -1,5 +1,6 @@
 //! Which service calls which, told from the spans of traces. A span is reduced to the few facts that this takes, so
-//! that those of open traces can be kept in memory; the rules are those of Zipkin's dependency links.
+//! that those of open traces can be kept in memory. The rules are those of Zipkin's dependency links, and two more for
+//! services that report nothing themselves.
 
 use super::merge::{ALIKE_MAX, Mark, Piece, merge_pieces};
 use super::{Kind, Span};
@@ -28,6 +29,8 @@ pub struct LinkSpan {
     pub shared: bool,
     /// Whether it failed.
     pub error: bool,
+    /// Whether Tombolo carried what it tells of, and reports it: its two sides have the names that all others know.
+    pub carried: bool,
 }
 
 impl LinkSpan {
@@ -46,7 +49,8 @@ impl LinkSpan {
             }
         };
         let (kind, shared, error) = (span.kind, span.shared, span.is_error());
-        Self { id: span.id, parent: span.parent, local, remote, place, kind, shared, error }
+        let carried = span.is_carried();
+        Self { id: span.id, parent: span.parent, local, remote, place, kind, shared, error, carried }
     }
 }
 
@@ -77,6 +81,7 @@ impl Piece for LinkSpan {
         }
         self.kind = self.kind.or(other.kind);
         self.error |= other.error;
+        self.carried |= other.carried;
     }
 }
 
@@ -157,12 +162,17 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
     for parent in parents.iter().flatten() {
         has_children[*parent] = true;
     }
+    let ancestors: Vec<_> = (0..spans.len()).map(|at| remote_ancestor(&spans, &parents, at)).collect();
+    let silent = silent(&spans, &ancestors);
     let root = spans.iter().position(|span| span.parent == 0 && !span.shared);
     let mut links = Vec::new();
     for at in breadth_first(&parents, root) {
         let span = &spans[at];
         // The server knows its name better than its client does.
         if span.kind == Some(Kind::Client) && has_children[at] {
+            if silent[at] {
+                links.push((span.local, span.remote, span.error));
+            }
             continue;
         }
         let kind = match span.kind {
@@ -177,23 +187,35 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
         if matches!(kind, Kind::Server | Kind::Consumer) && Some(at) == root && parent == 0 {
             continue;
         }
+        let ancestor = ancestors[at].filter(|ancestor| spans[*ancestor].local != 0);
         if matches!(kind, Kind::Producer | Kind::Consumer) {
             if parent != 0 && child != 0 {
                 links.push((parent, child, span.error));
+            } else if kind == Kind::Producer
+                && span.carried
+                && let Some(ancestor) = ancestor
+            {
+                // Told by the broker itself: whoever gave it the message is above.
+                let parent = caller(&spans[ancestor], span);
+                if span.local != 0 && parent != span.local {
+                    links.push((parent, span.local, span.error));
+                }
             }
             continue;
         }
         let mut error = span.error;
-        if let Some(ancestor) = remote_ancestor(&spans, &parents, at).filter(|ancestor| ancestor.local != 0) {
+        if let Some(ancestor) = ancestor.map(|ancestor| &spans[ancestor]) {
             // A client under another service's name: the call to that service has no span of its own.
-            if kind == Kind::Client && span.local != 0 && ancestor.local != span.local {
+            let is_told = ancestor.kind == Some(Kind::Client) && ancestor.remote == span.local;
+            if kind == Kind::Client && span.local != 0 && ancestor.local != span.local && !is_told {
                 links.push((ancestor.local, span.local, false));
             }
             if kind == Kind::Server || parent == 0 {
-                parent = ancestor.local;
+                parent = caller(ancestor, span);
             }
             // The client of this server was passed over: its failure is told here.
             let is_its_client = span.parent == ancestor.id || (span.shared && span.id == ancestor.id);
+            let is_its_client = is_its_client && parent == ancestor.local;
             error |= ancestor.kind == Some(Kind::Client) && is_its_client && ancestor.error;
         }
         if parent != 0 && child != 0 {
@@ -203,14 +225,50 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
     links
 }
 
+/// Who called, of a span and the nearest one above that is one side of a call.
+fn caller(ancestor: &LinkSpan, span: &LinkSpan) -> u32 {
+    if passes_on(ancestor, span) { ancestor.remote } else { ancestor.local }
+}
+
+/// Whether the span belongs to a service further on than that which the client called. Of what Tombolo carried both
+/// sides have the right names, so that another name is another service.
+fn passes_on(client: &LinkSpan, span: &LinkSpan) -> bool {
+    client.kind == Some(Kind::Client)
+        && client.carried
+        && client.remote != 0
+        && span.carried
+        && matches!(span.kind, Some(Kind::Server | Kind::Producer))
+        && span.local != client.remote
+}
+
+/// The clients whose server reports nothing, while others report what it calls: they tell the call themselves, once,
+/// however many calls follow from it.
+fn silent(spans: &[LinkSpan], ancestors: &[Option<usize>]) -> Vec<bool> {
+    let mut silent = vec![false; spans.len()];
+    let mut served = vec![false; spans.len()];
+    for (span, ancestor) in spans.iter().zip(ancestors) {
+        let Some(at) = *ancestor else { continue };
+        let client = &spans[at];
+        if client.kind != Some(Kind::Client) || client.remote == 0 || client.local == 0 {
+            continue;
+        }
+        let calls = matches!(span.kind, Some(Kind::Client | Kind::Producer));
+        if passes_on(client, span) || (calls && span.local == client.remote && span.local != client.local) {
+            silent[at] = true;
+        } else if span.kind == Some(Kind::Server) {
+            served[at] = true;
+        }
+    }
+    silent.iter().zip(served).map(|(silent, served)| *silent && !served).collect()
+}
+
 /// The nearest span above that is one side of a call.
-fn remote_ancestor<'a>(spans: &'a [LinkSpan], parents: &[Option<usize>], at: usize) -> Option<&'a LinkSpan> {
+fn remote_ancestor(spans: &[LinkSpan], parents: &[Option<usize>], at: usize) -> Option<usize> {
     let mut above = parents[at];
     // A chain of parents may go round.
     for _ in 0..ANCESTORS_MAX {
-        let span = &spans[above?];
-        if span.kind.is_some() {
-            return Some(span);
+        if spans[above?].kind.is_some() {
+            return above;
         }
         above = parents[above?];
     }

@@ -4,6 +4,11 @@
 use base::{Fault, Kind as FaultKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The tag of spans of requests that Tombolo carries: the id of their route.
+pub const ROUTE_TAG: &str = "tombolo.route";
+/// The tag of spans of messages, and its value in those that Tombolo carries.
+pub const MESSAGING_TAG: (&str, &str) = ("messaging.system", "tombolo");
+
 /// A trace's id: 128 bits, or 64 where `high` is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceKey {
@@ -247,6 +252,11 @@ impl Span {
     /// Whether what was carried failed.
     pub fn is_error(&self) -> bool {
         self.tag("error").is_some()
+    }
+
+    /// Whether Tombolo carried what it tells of, and reports it.
+    pub fn is_carried(&self) -> bool {
+        self.tag(ROUTE_TAG).is_some() || self.tag(MESSAGING_TAG.0) == Some(MESSAGING_TAG.1)
     }
 
     /// Fills what is unknown from another report of the same span, and takes its annotations and tags.

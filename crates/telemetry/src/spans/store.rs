@@ -123,6 +123,16 @@ impl Shared {
         settled
     }
 
+    fn counts(&self) -> Counts {
+        let Counters { kept, dropped, removed } = &self.counts;
+        Counts {
+            kept: kept.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+            removed: removed.load(Ordering::Relaxed),
+            waiting_bytes: self.waiting_bytes.load(Ordering::Relaxed) as u64,
+        }
+    }
+
     fn tell(&self, written: Result<(), String>) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = written.err();
     }
@@ -408,13 +418,13 @@ impl SpanStore {
 
     /// What came of the spans so far.
     pub fn counts(&self) -> Counts {
-        let Counters { kept, dropped, removed } = &self.shared.counts;
-        Counts {
-            kept: kept.load(Ordering::Relaxed),
-            dropped: dropped.load(Ordering::Relaxed),
-            removed: removed.load(Ordering::Relaxed),
-            waiting_bytes: self.shared.waiting_bytes.load(Ordering::Relaxed) as u64,
-        }
+        self.shared.counts()
+    }
+
+    /// The same for whoever asks again and again, and does not keep the store open for it.
+    pub fn count_later(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move || shared.counts()
     }
 
     /// Why the last write failed, if it did.

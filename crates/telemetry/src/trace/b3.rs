@@ -3,38 +3,35 @@
 
 use super::{Incoming, TraceContext};
 use base::{SpanId, TraceId};
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use wire::Headers;
 
-const SINGLE: HeaderName = HeaderName::from_static("b3");
-const TRACE: HeaderName = HeaderName::from_static("x-b3-traceid");
-const SPAN: HeaderName = HeaderName::from_static("x-b3-spanid");
-const PARENT: HeaderName = HeaderName::from_static("x-b3-parentspanid");
-const SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
-const FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
+pub(super) static SINGLE: HeaderName = HeaderName::from_static("b3");
+pub(super) static TRACE: HeaderName = HeaderName::from_static("x-b3-traceid");
+pub(super) static SPAN: HeaderName = HeaderName::from_static("x-b3-spanid");
+pub(super) static PARENT: HeaderName = HeaderName::from_static("x-b3-parentspanid");
+pub(super) static SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
+static FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
 pub(super) fn read(headers: &Headers) -> Option<Incoming> {
     text(headers, &SINGLE).and_then(parse_single).or_else(|| read_multi(headers))
 }
 
-/// What becomes of headers that carry B3 already.
-pub(super) fn changes(
-    context: &TraceContext,
-    headers: &Headers,
-    changes: &mut Vec<(HeaderName, Option<HeaderValue>)>,
-) {
-    let TraceContext { trace, span, parent, sampled } = context;
-    let sampled = u8::from(*sampled);
-    let value = |text: String| Some(HeaderValue::try_from(text).expect("hex digits and dashes"));
-    if headers.contains_key(&SINGLE) {
-        let parent = parent.map(|parent| format!("-{parent}")).unwrap_or_default();
-        changes.push((SINGLE, value(format!("{trace}-{span}-{sampled}{parent}"))));
-    }
-    if headers.contains_key(&TRACE) {
-        changes.push((TRACE, value(trace.to_string())));
-        changes.push((SPAN, value(span.to_string())));
-        changes.push((SAMPLED, value(sampled.to_string())));
-        changes.push((PARENT, parent.and_then(|parent| value(parent.to_string()))));
+/// The most bytes of the single header: `<32 hex>-<16 hex>-<1>-<16 hex>`.
+pub(super) const BYTES_MAX: usize = 68;
+
+/// The single header, and how long it is; the values of the others are its parts.
+pub(super) fn single(context: &TraceContext) -> ([u8; BYTES_MAX], usize) {
+    let mut text = [b'-'; BYTES_MAX];
+    text[..32].copy_from_slice(&context.trace.to_hex());
+    text[33..49].copy_from_slice(&context.span.to_hex());
+    text[50] = b'0' + u8::from(context.sampled);
+    match context.parent {
+        None => (text, 51),
+        Some(parent) => {
+            text[52..].copy_from_slice(&parent.to_hex());
+            (text, BYTES_MAX)
+        }
     }
 }
 
@@ -46,8 +43,8 @@ fn parse_single(text: &str) -> Option<Incoming> {
         return parse_sampled(first).map(Incoming::Sampled);
     };
     let sampled = match parts.next() {
-        None => true,
-        Some(state) => parse_sampled(state)?,
+        None => None,
+        Some(state) => Some(parse_sampled(state)?),
     };
     if let Some(parent) = parts.next() {
         SpanId::parse(parent)?;
@@ -64,7 +61,7 @@ fn read_multi(headers: &Headers) -> Option<Incoming> {
     let sampled = if debug { Some(true) } else { text(headers, &SAMPLED).and_then(parse_sampled) };
     let ids = text(headers, &TRACE).and_then(parse_trace).zip(text(headers, &SPAN).and_then(SpanId::parse));
     match ids {
-        Some((trace, span)) => Some(Incoming::Span { trace, span, sampled: sampled.unwrap_or(true) }),
+        Some((trace, span)) => Some(Incoming::Span { trace, span, sampled }),
         None => sampled.map(Incoming::Sampled),
     }
 }
@@ -96,6 +93,7 @@ fn text<'a>(headers: &'a Headers, name: &HeaderName) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     const TRACE_TEXT: &str = "80f198ee56343ba864fe8b2a57d3eff7";
     const SPAN_TEXT: &str = "e457b5a2e4d86bd1";
@@ -105,13 +103,15 @@ mod tests {
         let show = |text: &str| match parse_single(&text.replace('T', TRACE_TEXT).replace('S', SPAN_TEXT)) {
             None => "ignored".to_owned(),
             Some(Incoming::Sampled(sampled)) => format!("sampled {sampled}"),
-            Some(Incoming::Span { trace, sampled, .. }) => format!("{trace} {sampled}"),
+            Some(Incoming::Span { trace, sampled: Some(sampled), .. }) => format!("{trace} {sampled}"),
+            Some(Incoming::Span { trace, sampled: None, .. }) => format!("{trace} undecided"),
         };
         let (yes, no) = (format!("{TRACE_TEXT} true"), format!("{TRACE_TEXT} false"));
+        let open = format!("{TRACE_TEXT} undecided");
         for (text, shown) in [
             ("0", "sampled false"),
             ("d", "sampled true"),
-            ("T-S", &yes),
+            ("T-S", &open),
             ("T-S-0", &no),
             ("T-S-d", &yes),
             ("T-S-true-S", &yes),
@@ -131,21 +131,23 @@ mod tests {
 
     #[test]
     fn many_headers_may_say_only_whether_to_sample() {
-        let read = |headers: &[(HeaderName, &'static str)]| {
-            let map: Headers =
-                headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        let read = |headers: &[(&HeaderName, &'static str)]| {
+            let map: Headers = headers
+                .iter()
+                .map(|(name, value)| ((*name).clone(), HeaderValue::from_static(value)))
+                .collect();
             super::read(&map)
         };
         assert_eq!(read(&[]), None);
-        assert_eq!(read(&[(SAMPLED, "false")]), Some(Incoming::Sampled(false)));
-        assert_eq!(read(&[(SAMPLED, "0"), (FLAGS, "1")]), Some(Incoming::Sampled(true)));
-        assert_eq!(read(&[(TRACE, TRACE_TEXT), (SAMPLED, "0")]), Some(Incoming::Sampled(false)), "no span");
+        assert_eq!(read(&[(&SAMPLED, "false")]), Some(Incoming::Sampled(false)));
+        assert_eq!(read(&[(&SAMPLED, "0"), (&FLAGS, "1")]), Some(Incoming::Sampled(true)));
+        assert_eq!(read(&[(&TRACE, TRACE_TEXT), (&SAMPLED, "0")]), Some(Incoming::Sampled(false)), "no span");
         assert!(matches!(
-            read(&[(TRACE, TRACE_TEXT), (SPAN, SPAN_TEXT)]),
-            Some(Incoming::Span { sampled: true, .. })
+            read(&[(&TRACE, TRACE_TEXT), (&SPAN, SPAN_TEXT)]),
+            Some(Incoming::Span { sampled: None, .. })
         ));
         assert_eq!(
-            read(&[(SINGLE, "0"), (SAMPLED, "1")]),
+            read(&[(&SINGLE, "0"), (&SAMPLED, "1")]),
             Some(Incoming::Sampled(false)),
             "the single one wins"
         );

@@ -112,7 +112,9 @@ impl House {
         world.services.declare(plan.names());
         set_outside_services(&plan, &world)?;
         let access = access_log(&plan, &world, screen.is_json())?;
+        let spans = traces::spans(&plan, &world);
         let settings = Settings {
+            spans: spans.clone(),
             body_bytes: plan.manifest.limits.body_bytes,
             access_log: plan.manifest.log.access,
             ..Settings::default()
@@ -151,7 +153,7 @@ impl House {
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
         let streams = Streams::open(&plan, &world, &screen).await?;
-        let traces = Traces::open(&plan, &world, &screen)?;
+        let traces = Traces::open(&plan, &world, &screen, spans.map(|spans| spans.recorder))?;
         let addresses = Addresses {
             gateway: address,
             tls: tls.is_some(),

@@ -1,6 +1,7 @@
 //! The spans of a running `tombolo up`: the store in its directory, Zipkin's API and OTLP on ports of their own and on
 //! the API's address.
 
+use super::consumers;
 use super::plan::Plan;
 use super::screen::Screen;
 use crate::term::{self, GREEN, paint};
@@ -8,9 +9,10 @@ use crate::wiring::{World, name_listener};
 use base::{Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
 use std::time::Duration;
+use telemetry::metrics::{self, Metric};
 use telemetry::otlp::{Collector, News};
-use telemetry::spans::{Settings, SpanStore};
-use telemetry::{Guard, otlp, zipkin};
+use telemetry::spans::{Counts, Recorder, Settings, SpanStore};
+use telemetry::{Guard, Propagation, otlp, zipkin};
 use wire::{Drainer, Handler, Limits, Request, Response};
 
 /// Bytes of spans that may wait for a collector.
@@ -19,12 +21,18 @@ const FORWARD_BYTES_MAX: usize = 16 << 20;
 const FORWARD_END: Duration = Duration::from_secs(3);
 /// Holds what a collector wants to know (OpenTelemetry's specification of exporters).
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+/// The service that requests from outside come to.
+const GATEWAY: &str = "gateway";
+/// The service that takes messages, and brings them to consumers.
+pub(super) const STREAMS: &str = "streams";
 
 /// What is open of them.
 pub(crate) struct Traces {
     pub(crate) apis: Apis,
     pub(crate) doors: Doors,
     store: SpanStore,
+    /// Takes the spans of what is carried.
+    recorder: Recorder,
     /// Ends the servers: they outlive the services, which report until they end.
     drainer: Drainer,
     scope: Scope,
@@ -70,10 +78,33 @@ impl Apis {
     }
 }
 
+/// How requests leave spans, if the manifest asks for traces. They wait until [`Traces::open`].
+pub(crate) fn spans(plan: &Plan, world: &World) -> Option<proxy::Spans> {
+    let wished = plan.manifest.traces.as_ref()?;
+    Some(proxy::Spans {
+        recorder: Recorder::new(world.workers.count()),
+        sample: f64::from(wished.sample_millionths) / 1e6,
+        propagation: match wished.propagation {
+            manifest::Propagation::Both => Propagation::Both,
+            manifest::Propagation::W3c => Propagation::W3c,
+            manifest::Propagation::B3 => Propagation::B3,
+            manifest::Propagation::B3Multi => Propagation::B3Multi,
+        },
+        service: GATEWAY,
+        caller: |caller| if consumers::is_one(caller) { STREAMS } else { caller },
+    })
+}
+
 impl Traces {
-    /// Opens the store and the ports that the manifest asks for, if it does.
-    pub(crate) fn open(plan: &Plan, world: &World, screen: &Screen) -> Result<Option<Self>, Fault> {
-        let Some(wished) = &plan.manifest.traces else { return Ok(None) };
+    /// Opens the store and the ports that the manifest asks for, if it does, and has all spans kept that the
+    /// recorder takes.
+    pub(crate) fn open(
+        plan: &Plan,
+        world: &World,
+        screen: &Screen,
+        recorder: Option<Recorder>,
+    ) -> Result<Option<Self>, Fault> {
+        let (Some(wished), Some(recorder)) = (&plan.manifest.traces, recorder) else { return Ok(None) };
         let settings = Settings {
             keep_age: wished.keep_age,
             keep_bytes: wished.keep_size,
@@ -108,17 +139,35 @@ impl Traces {
             otlp_http: open.door("OTLP over HTTP", wished.otlp_http, usual.otlp_http, &apis.otlp)?,
             otlp_grpc: open.door("OTLP over gRPC", wished.otlp_grpc, usual.otlp_grpc, &apis.otlp)?,
         };
-        Ok(Some(Self { apis, doors, store, drainer, scope, forwarding }))
+        recorder.offer_to(store.clone())?;
+        count(world, &recorder, &store);
+        Ok(Some(Self { apis, doors, store, recorder, drainer, scope, forwarding }))
     }
 
     /// Tells clients to go, waits until they have gone, and makes durable what they brought.
     pub(crate) async fn close(self, grace: Duration) {
         self.drainer.drain();
         self.scope.stop(grace).await;
+        let recorder = self.recorder;
+        // Without it the last spans are lost, and nothing else.
+        drop(tokio::task::spawn_blocking(move || recorder.stop(grace)).await);
         self.store.end_following();
         self.forwarding.stop(FORWARD_END).await;
         self.store.flush().await;
     }
+}
+
+/// Has the metrics say what came of spans.
+fn count(world: &World, recorder: &Recorder, store: &SpanStore) {
+    let ask = |metric: Metric, number: fn(Counts, &Recorder) -> u64| {
+        let (recorder, counts) = (recorder.clone(), store.count_later());
+        world.metrics.ask(metric, move |samples| samples.add(&[], number(counts(), &recorder) as f64));
+    };
+    ask(metrics::SPANS_RECORDED, |_, recorder| recorder.recorded());
+    ask(metrics::SPANS_KEPT, |counts, _| counts.kept);
+    ask(metrics::SPANS_DROPPED, |counts, recorder| counts.dropped + recorder.dropped());
+    ask(metrics::SPANS_REMOVED, |counts, _| counts.removed);
+    ask(metrics::SPANS_WAITING, |counts, recorder| counts.waiting_bytes + recorder.waiting_bytes() as u64);
 }
 
 /// The collector at an address, with what the environment holds for it.
