@@ -35,6 +35,7 @@ pub use pull::{ACKS_MAX, Acked, Answered, Outcome, TAKE_MAX, Taken, Token};
 pub use records::Source;
 pub use status::{Counted, ShareStatus, Status};
 
+use crate::spans::Spans;
 use base::{Chance, Clock, Fault, Kind, Moment, Scope};
 use records::Kept;
 use seat::{Ask, Seat};
@@ -62,6 +63,8 @@ pub struct Setup {
     pub scope: Scope,
     /// The way to handlers.
     pub deliver: Arc<dyn Deliver>,
+    /// Where deliveries leave spans; `None`: they leave none.
+    pub spans: Option<Arc<Spans>>,
     /// This node's name among those over the same store. `None` where no other can be: the name is then the same after
     /// a restart, so that nothing has to wait until the leases of the process before have ended.
     pub node: Option<String>,
@@ -88,6 +91,7 @@ struct Shared {
     chance: Chance,
     scope: Scope,
     deliver: Arc<dyn Deliver>,
+    spans: Option<Arc<Spans>>,
     node: String,
     is_alone: bool,
     is_started: AtomicBool,
@@ -189,6 +193,7 @@ impl Consumers {
             chance: setup.chance,
             scope: setup.scope,
             deliver: setup.deliver,
+            spans: setup.spans,
             changed: Notify::new(),
             takers: watch::Sender::new(0),
             seats: Mutex::default(),

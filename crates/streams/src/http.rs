@@ -26,6 +26,7 @@ pub use openapi::{openapi, reference};
 use crate::consumers::Consumers;
 use crate::replies::Replies;
 use crate::schedule::Schedule;
+use crate::spans::Spans;
 use base::{Clock, Kind};
 use call::Call;
 use http::StatusCode;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub drain: Drain,
     /// How often a follower that nothing comes for hears that it is not forgotten.
     pub keep_alive: Duration,
+    /// Where appends leave spans; `None`: they leave none.
+    pub spans: Option<Arc<Spans>>,
 }
 
 /// Answers calls of the API. Cheap to clone.

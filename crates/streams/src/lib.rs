@@ -13,3 +13,6 @@ pub mod outbox;
 pub mod replies;
 pub mod retention;
 pub mod schedule;
+mod spans;
+
+pub use spans::{SERVICE, Spans};

@@ -35,6 +35,7 @@ impl World {
             clock,
             drain,
             keep_alive: Duration::from_secs(15),
+            spans: None,
         });
         Self { api, hand, drainer, _dir: dir }
     }

@@ -44,6 +44,7 @@ impl Streams {
             clock,
             drain: drain.clone(),
             keep_alive: Duration::from_secs(15),
+            spans: None,
         });
         let listener = wire::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a listener has an address"));

@@ -1,5 +1,6 @@
 //! What is carried, as Zipkin's API shows it: `tombolo up` leaves spans of each request and each call between
-//! services, and the map of the services is right whether they report spans of their own or none.
+//! services, of appends and deliveries, and the map of the services is right whether they report spans of their own or
+//! none.
 
 mod support;
 
@@ -12,7 +13,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// A running `tombolo up` with a web service that calls another, and where Zipkin's API is.
 struct Shop {
-    _folder: Folder,
+    folder: Folder,
     _running: Running,
     gateway: SocketAddr,
     support: SocketAddr,
@@ -27,6 +28,9 @@ impl Shop {
         let folder = Folder::with(&format!(
             r#"gateway: {{ address: '127.0.0.1:0', api: '127.0.0.1:0', support: '{support}' }}
 traces: {{ zipkin: '{zipkin}', otlp_http: off, otlp_grpc: off{traces} }}
+streams: {{ messagedb: off }}
+consumers:
+  packing: {{ category: order, handler: cart/pack }}
 services:
   web: {{ run: exec APP, env: {{ NAME: web{report} }}, health: /health, calls: [cart], depends_on: [cart] }}
   cart: {{ run: exec APP, env: {{ NAME: cart{report} }}, health: /health }}
@@ -40,7 +44,7 @@ routes: |
         eventually("the shop answers", || {
             try_get(gateway, "/call/NONE", "").filter(|answer| answer.status == 404)
         });
-        Self { _folder: folder, _running: running, gateway, support, zipkin: format!("http://{zipkin}") }
+        Self { folder, _running: running, gateway, support, zipkin: format!("http://{zipkin}") }
     }
 
     fn ask(&self, path: &str) -> Value {
@@ -131,6 +135,29 @@ fn what_services_report_hangs_below_what_carries_their_calls() {
         ]
     );
     shop.links(&["gateway web 2", "web cart 1"]);
+}
+
+#[test]
+fn a_trace_goes_through_a_stream_to_its_consumer() {
+    let shop = Shop::up("", false);
+    let run = std::fs::read_to_string(shop.folder.path().join(".tombolo/run.json")).expect("it runs");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let url = format!("http://{}/api/v1/streams/order-1/messages", run["api"].as_str().expect("an address"));
+    let fields = ["Content-Type: application/json", &format!("b3: {TRACE}-00f067aa0ba902b7-1")];
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-m", "20", &url, "-d", r#"{"type":"Placed"}"#]);
+    let ran = fields.iter().fold(&mut curl, |curl, field| curl.args(["-H", field])).output().expect("curl");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("last_position"), "{ran:?}");
+    assert_eq!(
+        shop.trace(4),
+        [
+            "PRODUCER streams> append order",
+            "  CONSUMER streams> deliver order",
+            "    CLIENT streams>cart post",
+            "      CLIENT streams>cart post",
+        ]
+    );
+    shop.links(&["gateway web 1", "streams cart 1"]);
 }
 
 #[test]

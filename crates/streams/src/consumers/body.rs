@@ -55,15 +55,20 @@ pub(super) fn answered(body: &[u8]) -> Result<Vec<IncomingAppend>, Fault> {
 
 /// The appends of what a handler of `message` answered. Ids follow from the consumer, the message and the place in the
 /// answer, so that an answer given twice is appended once; ids in it are not used. A message that says nothing of its origin says that it
-/// follows from `message`.
-pub(super) fn appends(consumer: &str, message: &Message, wanted: Vec<IncomingAppend>) -> Vec<Append> {
+/// follows from `message`; its trace is left to the span of its append where deliveries are traced.
+pub(super) fn appends(
+    consumer: &str,
+    message: &Message,
+    wanted: Vec<IncomingAppend>,
+    is_traced: bool,
+) -> Vec<Append> {
     let mut index = 0;
     let with_messages = wanted.into_iter().filter(|append| !append.messages.is_empty());
     let append = with_messages.map(|append| {
         let messages = append.messages.into_iter().map(|wanted| {
             let id = output_id(consumer, message.id, index);
             index += 1;
-            let metadata = wanted.metadata.unwrap_or_else(|| following(message));
+            let metadata = wanted.metadata.unwrap_or_else(|| following(message, is_traced));
             NewMessage { id, kind: wanted.kind, data: wanted.data, metadata: Some(metadata) }
         });
         let messages = messages.collect();
@@ -73,14 +78,15 @@ pub(super) fn appends(consumer: &str, message: &Message, wanted: Vec<IncomingApp
 }
 
 /// The metadata of a message that follows from another, in Eventide's words: where it came from, and whom it concerns.
-pub(super) fn following(message: &Message) -> Json {
+pub(super) fn following(message: &Message, is_traced: bool) -> Json {
     let mut metadata = serde_json::json!({
         "causationMessageStreamName": message.stream,
         "causationMessagePosition": message.position,
         "causationMessageGlobalPosition": message.global_position,
     });
     let field = |name: &str| message.metadata.as_ref().and_then(|json| json.field(name));
-    for name in ["correlationStreamName", "replyStreamName", "subject", "traceparent"] {
+    let names = ["correlationStreamName", "replyStreamName", "subject", "traceparent"];
+    for name in names.into_iter().filter(|name| !(is_traced && *name == "traceparent")) {
         if let Some(value) = field(name) {
             metadata[name] = value.into();
         }
@@ -128,7 +134,7 @@ mod tests {
     fn check(answer: &str, expected: Expect) {
         let told = answered(answer.as_bytes()).map_or_else(
             |fault| fault.to_string(),
-            |wanted| format!("{:#?}", appends("billing", &message(), wanted)),
+            |wanted| format!("{:#?}", appends("billing", &message(), wanted, false)),
         );
         expected.assert_eq(&told);
     }

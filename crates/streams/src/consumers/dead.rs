@@ -100,7 +100,7 @@ fn told(consumer: &str, kind: &str, data: &str, message: &Message, before: u32) 
 
 fn without_subject(message: &Message) -> Json {
     let mut metadata: serde_json::Value =
-        serde_json::from_str(following(message).as_str()).unwrap_or_default();
+        serde_json::from_str(following(message, false).as_str()).unwrap_or_default();
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.remove("subject");
     }

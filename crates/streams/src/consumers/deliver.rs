@@ -8,6 +8,7 @@ use base::{Fault, Retry};
 use std::pin::Pin;
 use std::time::Duration;
 use store::Message;
+use telemetry::TraceContext;
 
 /// Brings messages to services. Dropping what it returns breaks the call off.
 pub trait Deliver: Send + Sync + 'static {
@@ -45,13 +46,21 @@ pub struct Pushed {
     pub body: Vec<u8>,
 }
 
-/// The headers of a push of these messages.
-pub(super) fn headers(consumer: &str, attempt: u32, messages: &[&Message]) -> Vec<(&'static str, String)> {
+/// The headers of a push of these messages. `trace` is the span of the delivery, if it has one.
+pub(super) fn headers(
+    consumer: &str,
+    attempt: u32,
+    messages: &[&Message],
+    trace: Option<&TraceContext>,
+) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("content-type", "application/json".to_owned()),
         ("tombolo-consumer", consumer.to_owned()),
         ("tombolo-attempt", attempt.to_string()),
     ];
+    if let Some(trace) = trace {
+        headers.push(("traceparent", String::from_utf8_lossy(&trace.traceparent()).into_owned()));
+    }
     // Those of a batch speak for themselves in its body.
     if let [message] = messages {
         headers.push(("tombolo-message-id", message.id.to_string()));
@@ -64,7 +73,10 @@ pub(super) fn headers(consumer: &str, attempt: u32, messages: &[&Message]) -> Ve
             // What is no header's value was never meant as one.
             let fits =
                 |value: &str| value.len() <= 2_048 && value.bytes().all(|b| (b' '..=b'~').contains(&b));
-            headers.extend(value.filter(|value| fits(value)).map(|value| (header, value.into_owned())));
+            let is_told = trace.is_some() && header == "traceparent";
+            headers.extend(
+                value.filter(|value| fits(value) && !is_told).map(|value| (header, value.into_owned())),
+            );
         }
     }
     headers
@@ -83,6 +95,16 @@ pub(super) enum Verdict {
     Unreached(String),
     /// The handler will never take it.
     Refused(String),
+}
+
+impl Verdict {
+    /// Why it failed, if it did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) | Self::Unreached(why) | Self::Refused(why) => Some(why),
+            Self::Done(_) | Self::Later(_) => None,
+        }
+    }
 }
 
 /// What an answer, or none, means.
@@ -187,9 +209,9 @@ mod tests {
             metadata: Some(Json::parse(metadata).unwrap()),
             time: 0,
         };
-        let told = format!("{:?}", headers("billing", 2, &[&message]));
+        let told = format!("{:?}", headers("billing", 2, &[&message], None));
         expect![[r#"[("content-type", "application/json"), ("tombolo-consumer", "billing"), ("tombolo-attempt", "2"), ("tombolo-message-id", "00000000-0000-0000-0000-000000000007"), ("traceparent", "00-1-2-01")]"#]]
             .assert_eq(&told);
-        assert_eq!(headers("billing", 2, &[&message, &message]).len(), 3);
+        assert_eq!(headers("billing", 2, &[&message, &message], None).len(), 3);
     }
 }

@@ -7,12 +7,14 @@ use super::deliver::{Deliver, Push, Verdict, headers, verdict};
 use super::window::{Delivery, End, Item};
 use super::{dead, records};
 use crate::http::json::IncomingAppend;
+use crate::spans::{Appender, Delivering, Spans};
 use base::{Chance, Clock, Fault, Kind, format_duration};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use store::{AppendError, Message, State, Store};
+use telemetry::TraceContext;
 
 /// The pause after the store could not do its part.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +33,7 @@ pub(super) struct Handling {
     pub(super) clock: Clock,
     pub(super) chance: Chance,
     pub(super) deliver: Arc<dyn Deliver>,
+    pub(super) spans: Option<Arc<Spans>>,
     pub(super) name: Arc<str>,
     pub(super) definition: Arc<Definition>,
     /// Messages at these global positions may have been given to a handler by somebody before us, and what was
@@ -60,10 +63,13 @@ impl Handling {
         };
         let messages: Vec<&Message> = items.iter().map(|item| &*item.message).collect();
         let attempt = items.first().map_or(0, |item| item.failed) + 1;
+        let span =
+            self.spans.as_ref().map(|spans| spans.delivery(&self.clock, &self.name, attempt, &messages));
+        let trace = span.as_ref().map(Delivering::trace);
         let push = Push {
             consumer: self.name.to_string(),
             handler,
-            headers: headers(&self.name, attempt, &messages),
+            headers: headers(&self.name, attempt, &messages, trace.as_ref()),
             body: match (messages.as_slice(), self.definition.batch) {
                 ([message], 1) => body::message_json(message),
                 _ => body::messages_json(messages.iter().copied()),
@@ -78,10 +84,21 @@ impl Handling {
                 Err(Fault::new(Kind::Timeout, text))
             }
         };
-        match (verdict(pushed, self.definition.refused), items.as_slice()) {
-            (verdict, [item]) => self.follow(item, verdict).await,
+        let verdict = verdict(pushed, self.definition.refused);
+        let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
+        let end = self.judged(verdict, &items, trace).await;
+        if let Some(span) = span {
+            span.end(&self.clock, &self.counts.slow, failed.as_deref());
+        }
+        end
+    }
+
+    /// Does what the outcome of a delivery asks for.
+    async fn judged(&self, verdict: Verdict, items: &[Item], trace: Option<TraceContext>) -> End {
+        match (verdict, items) {
+            (verdict, [item]) => self.follow(item, verdict, trace).await,
             (Verdict::Done(appends), _) if appends.is_empty() => {
-                for _ in &items {
+                for _ in items {
                     self.counts.handled();
                 }
                 End::Done
@@ -96,10 +113,10 @@ impl Handling {
         }
     }
 
-    /// Does what the outcome of a single message asks for.
-    pub(super) async fn follow(&self, item: &Item, verdict: Verdict) -> End {
+    /// Does what the outcome of a single message asks for. `trace` is the span of its delivery, if it has one.
+    pub(super) async fn follow(&self, item: &Item, verdict: Verdict, trace: Option<TraceContext>) -> End {
         let why = match verdict {
-            Verdict::Done(wanted) => match self.append(item, wanted).await {
+            Verdict::Done(wanted) => match self.append(item, wanted, trace).await {
                 Ok(()) => return self.done(item).await,
                 Err(NotAppended::Wrong(why)) => why,
                 Err(NotAppended::Failed(fault)) => {
@@ -137,12 +154,25 @@ impl Handling {
         }
     }
 
-    async fn append(&self, item: &Item, wanted: Vec<IncomingAppend>) -> Result<(), NotAppended> {
-        let appends = body::appends(&self.name, &item.message, wanted);
+    async fn append(
+        &self,
+        item: &Item,
+        wanted: Vec<IncomingAppend>,
+        trace: Option<TraceContext>,
+    ) -> Result<(), NotAppended> {
+        let mut appends = body::appends(&self.name, &item.message, wanted, trace.is_some());
         if appends.is_empty() {
             return Ok(());
         }
-        match self.store.append(appends).await {
+        let service = self.definition.handler.as_ref().map_or("", |handler| handler.service.as_str());
+        let span = self.spans.as_ref().zip(trace).map(|(spans, trace)| {
+            spans.append(&self.clock, "append", &Appender::Handler(trace, service), &mut appends)
+        });
+        let appended = self.store.append(appends).await;
+        if let Some(span) = span {
+            span.end(&self.clock, appended.as_ref().map(drop));
+        }
+        match appended {
             // The ids are ours: an answer before this one was appended.
             Ok(_) | Err(AppendError::DuplicateId { .. }) => Ok(()),
             Err(error @ AppendError::WrongVersion { .. }) => {

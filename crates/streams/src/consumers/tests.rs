@@ -176,6 +176,7 @@ impl World {
             clock: self.clock.clone(),
             chance: Chance::seeded(1),
             scope: scope.clone(),
+            spans: None,
             deliver: Arc::new(Fake {
                 node: name.unwrap_or_default().to_owned(),
                 clock: self.clock.clone(),

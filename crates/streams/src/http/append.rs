@@ -6,6 +6,7 @@ use super::answer::{Answered, Problem, json_answer};
 use super::call::{Call, wrong};
 use super::json::{self, Incoming, IncomingAppend};
 use super::{Api, bounds, scheduled};
+use crate::spans::{Appender, is_same_metadata};
 use base::{Fault, Kind};
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -86,12 +87,18 @@ impl Done {
 
 async fn append(api: &Api, call: &Call, incoming: Vec<IncomingAppend>) -> Result<Done, Problem> {
     let key = key(call)?;
-    let appends: Vec<Append> = incoming.into_iter().map(|incoming| with_ids(incoming, key)).collect();
+    let mut appends: Vec<Append> = incoming.into_iter().map(|incoming| with_ids(incoming, key)).collect();
+    let appender = Appender::Call(&call.head.headers);
+    let span = api.spans.as_ref().map(|spans| spans.append(&api.clock, "append", &appender, &mut appends));
     let sent = if key.is_some() { appends.clone() } else { Vec::new() };
     let named =
         |append: &Append| (append.stream.clone(), append.messages.iter().map(|message| message.id).collect());
     let named = appends.iter().map(named).collect();
-    match api.store.append(appends).await {
+    let appended = api.store.append(appends).await;
+    if let Some(span) = span {
+        span.end(&api.clock, appended.as_ref().map(drop));
+    }
+    match appended {
         Ok(appended) => Ok(Done { named, appended, replayed: false }),
         Err(error @ (AppendError::DuplicateId { .. } | AppendError::WrongVersion { .. }))
             if key.is_some() =>
@@ -176,7 +183,7 @@ async fn earlier(api: &Api, appends: &[Append]) -> Result<Option<Vec<Appended>>,
 pub(crate) fn is_same(kept: &Message, append: &Append, message: &store::NewMessage) -> bool {
     kept.stream == append.stream
         && kept.kind == message.kind
-        && kept.metadata == message.metadata
+        && is_same_metadata(kept.metadata.as_ref(), message.metadata.as_ref())
         && (kept.data == message.data || is_erased(kept))
 }
 

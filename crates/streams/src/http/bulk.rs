@@ -6,11 +6,12 @@ use super::append::{is_same, to_streams, with_ids};
 use super::call::Call;
 use super::json::{self, IncomingAppend};
 use super::{Api, bounds};
+use crate::spans::Appender;
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use store::{Append, AppendError};
-use wire::Body;
+use wire::{Body, Headers};
 
 /// Messages of one batch, and bytes of their lines.
 const BATCH_MESSAGES_MAX: usize = 1_000;
@@ -47,7 +48,15 @@ impl Batch {
 
 async fn bulk(api: Api, call: Call, mut body: Body) -> Answered {
     let skips = call.flag("skip_existing")?;
-    let mut import = Import { api: &api, skips, batch: Batch::default(), line: 0, appended: 0, skipped: 0 };
+    let mut import = Import {
+        api: &api,
+        headers: &call.head.headers,
+        skips,
+        batch: Batch::default(),
+        line: 0,
+        appended: 0,
+        skipped: 0,
+    };
     let mut rest = BytesMut::new();
     // Up to where the rest is known to hold no end of a line.
     let mut seen = 0;
@@ -81,6 +90,7 @@ async fn bulk(api: Api, call: Call, mut body: Body) -> Answered {
 
 struct Import<'a> {
     api: &'a Api,
+    headers: &'a Headers,
     /// Whether messages that are there already are passed over.
     skips: bool,
     batch: Batch,
@@ -110,7 +120,7 @@ impl Import<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), Problem> {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         if batch.messages == 0 {
             return Ok(());
         }
@@ -118,7 +128,14 @@ impl Import<'_> {
         let place = |error: AppendError, line: u64| {
             Problem::from(error).at(&format!("a message at or before line {line}"))
         };
-        match self.api.store.append(batch.appends).await {
+        let (api, appender) = (self.api, Appender::Import(self.headers));
+        let span = api.spans.as_ref();
+        let span = span.map(|spans| spans.append(&api.clock, "append", &appender, &mut batch.appends));
+        let appended = api.store.append(batch.appends).await;
+        if let Some(span) = span {
+            span.end(&api.clock, appended.as_ref().map(drop));
+        }
+        match appended {
             Ok(_) => {
                 self.appended += batch.messages as u64;
                 Ok(())

@@ -5,10 +5,12 @@ use super::append::{key, with_ids};
 use super::call::Call;
 use super::json::{self, IncomingAppend};
 use super::{Api, bounds};
+use crate::spans::Appender;
 use base::Kind;
 use http::StatusCode;
 use serde_json::json;
 use std::time::Duration;
+use store::AppendError;
 
 /// Longest delay that can be asked for.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
@@ -28,8 +30,15 @@ pub(crate) fn due(api: &Api, call: &Call) -> Result<Option<i64>, Problem> {
 
 /// Schedules what `POST /streams/{stream}/messages` brings.
 pub(crate) async fn add(api: &Api, call: &Call, due: i64, incoming: IncomingAppend) -> Answered {
-    let append = with_ids(incoming, key(call)?);
-    let id = api.schedule().add(due, &append).await?;
+    let mut append = with_ids(incoming, key(call)?);
+    let appender = Appender::Call(&call.head.headers);
+    let appends = std::slice::from_mut(&mut append);
+    let span = api.spans.as_ref().map(|spans| spans.append(&api.clock, "schedule", &appender, appends));
+    let added = api.schedule().add(due, &append).await.map_err(AppendError::Failed);
+    if let Some(span) = span {
+        span.end(&api.clock, added.as_ref().map(drop));
+    }
+    let id = added?;
     let ids: Vec<String> = append.messages.iter().map(|message| message.id.to_string()).collect();
     let about = json!({ "scheduled": id, "deliver_at": json::time(due), "ids": ids });
     Ok(json_answer(StatusCode::ACCEPTED, about.to_string()))

@@ -140,7 +140,7 @@ impl Session {
         let append =
             Append { stream: stream.to_owned(), expected_version: write.expected, messages: vec![message] };
         // From here on nothing is given up: the client has to learn what became of it.
-        match self.shared.store.append(vec![append]).await {
+        match self.shared.append(vec![append]).await {
             Ok(appended) => Ok(appended.first().map_or(0, |appended| appended.first_position)),
             Err(AppendError::WrongVersion { expected, actual, .. }) => {
                 Err(wrong_version(expected, stream, actual))

@@ -9,12 +9,13 @@ use super::parameters::Parameters;
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::value::Value;
+use crate::spans::Appender;
 use base::{Chance, Clock};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::{Store, Uuid};
+use store::{Append, AppendError, Appended, Store, Uuid};
 use tokio::sync::Notify;
 
 /// Notices of one statement; what comes beyond is not told.
@@ -34,6 +35,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Appends, and leaves a span of it where spans are wanted.
+    pub(crate) async fn append(&self, mut appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
+        let spans = self.settings.spans.as_ref();
+        let span = spans.map(|spans| spans.append(&self.clock, "append", &Appender::Client, &mut appends));
+        let appended = self.store.append(appends).await;
+        if let Some(span) = span {
+            span.end(&self.clock, appended.as_ref().map(drop));
+        }
+        appended
+    }
+
     /// Cancels the statement of a session, if the secret is its own.
     pub(crate) fn cancel(&self, pid: i32, secret: i32) {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,9 @@
 //! What whoever opens the port decides: the password, and every bound.
 
+use crate::spans::Spans;
 use base::{Fault, Kind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How Message DB's interface is served.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub send_wait: Duration,
     /// How long sessions may go on once the server was asked to stop.
     pub drain_wait: Duration,
+    /// Where appends leave spans; `None`: they leave none.
+    pub spans: Option<Arc<Spans>>,
 }
 
 impl Default for Settings {
@@ -47,6 +51,7 @@ impl Default for Settings {
             transaction_idle_wait: Duration::from_mins(5),
             send_wait: Duration::from_mins(1),
             drain_wait: Duration::from_secs(10),
+            spans: None,
         }
     }
 }

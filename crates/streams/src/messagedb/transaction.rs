@@ -185,7 +185,7 @@ impl Session {
         let appended = if appends.is_empty() {
             Ok(())
         } else {
-            self.shared.store.append(appends).await.map(drop).map_err(not_appended)
+            self.shared.append(appends).await.map(drop).map_err(not_appended)
         };
         let mut transaction = std::mem::take(&mut self.transaction);
         match &appended {

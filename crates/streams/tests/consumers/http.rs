@@ -33,6 +33,7 @@ impl World {
             clock,
             drain,
             keep_alive: Duration::from_secs(15),
+            spans: None,
         };
         let api = Api::with_consumers(parts, consumers);
         Self { api, scope, store, _drainer: drainer, _dir: dir }

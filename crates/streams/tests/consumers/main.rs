@@ -56,6 +56,7 @@ fn start(store: Store, state: State, handler: &Arc<Counting>, node: Option<&str>
         clock: Clock::system(),
         chance: Chance::seeded(1),
         scope: scope.clone(),
+        spans: None,
         deliver: Arc::new(Door(handler.clone(), node.unwrap_or_default().to_owned())),
         node: node.map(str::to_owned),
     });

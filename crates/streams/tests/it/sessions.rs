@@ -423,3 +423,38 @@ fn a_server_that_stops_lets_a_transaction_end() {
     let version = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(version.block_on(server.store.version("a-1")).unwrap(), 0);
 }
+
+#[test]
+fn what_a_client_writes_leaves_spans_of_the_trace_that_its_metadata_names() {
+    let recorder = telemetry::spans::Recorder::new(1);
+    let spans = streams::Spans::new(recorder.clone(), 1.0, base::Chance::seeded(1));
+    let server = Server::with(Settings { spans: Some(spans), ..Settings::default() });
+    let mut raw = Raw::connect(server.port);
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let metadata = format!(r#"{{"traceparent": "{context}", "correlationStreamName": "cart-1"}}"#);
+    raw.query(&format!("SELECT write_message({}, 'order-1', 'T', '{{}}', '{metadata}')", id(1)));
+    raw.query("BEGIN");
+    write(&mut raw, 2, "bill-1");
+    write(&mut raw, 3, "bill-1");
+    let first = recorder.take();
+    let [span] = &first[..] else { panic!("a transaction is told when it ends: {first:?}") };
+    assert_eq!((span.trace.to_string(), span.parent), (context[3..35].to_owned(), 0x00f0_67aa_0ba9_02b7));
+    assert_eq!(span.tag("tombolo.correlation"), Some("cart-1"));
+    raw.query("COMMIT");
+    write(&mut raw, 3, "bill-2");
+    let told: Vec<_> = recorder
+        .take()
+        .iter()
+        .map(|span| {
+            let tag = |key| span.tag(key).unwrap_or("-").to_owned();
+            let parts = ["tombolo.stream", "messaging.batch.message_count", "tombolo.reason"].map(tag);
+            format!("{} {} {}", span.name, parts.join(" "), span.parent)
+        })
+        .collect();
+    assert_eq!(told, ["append bill bill-1 2 - 0", "append bill bill-2 - duplicate_id 0"]);
+    check(
+        &mut raw,
+        "SELECT metadata FROM messages WHERE stream_name = 'order-1'",
+        expect![[r#"{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "correlationStreamName": "cart-1"}; SELECT 1 I"#]],
+    );
+}

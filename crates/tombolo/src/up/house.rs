@@ -152,7 +152,7 @@ impl House {
         let limits = limits(&plan);
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
-        let streams = Streams::open(&plan, &world, &screen).await?;
+        let streams = Streams::open(&plan, &world, &screen, spans.as_ref()).await?;
         let traces = Traces::open(&plan, &world, &screen, spans.map(|spans| spans.recorder))?;
         let addresses = Addresses {
             gateway: address,

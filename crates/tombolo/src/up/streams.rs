@@ -80,12 +80,20 @@ impl Kept {
 
 impl Streams {
     /// Opens the store that the manifest asks for, if it does, and its port.
-    pub(crate) async fn open(plan: &Plan, world: &World, screen: &Screen) -> Result<Option<Self>, Fault> {
+    /// What is appended and delivered leaves spans where requests do.
+    pub(crate) async fn open(
+        plan: &Plan,
+        world: &World,
+        screen: &Screen,
+        spans: Option<&proxy::Spans>,
+    ) -> Result<Option<Self>, Fault> {
         let Some(wished) = &plan.manifest.streams else { return Ok(None) };
+        let spans =
+            spans.map(|spans| streams::Spans::new(spans.recorder.clone(), spans.sample, world.chance.fork()));
         let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
         let store = Store::of(encrypted.clone());
         let (scope, deliveries) = (new_scope(world), new_scope(world));
-        let messagedb = serve_messagedb(wished, &store, world, screen, &scope)?;
+        let messagedb = serve_messagedb(wished, &store, world, screen, &scope, spans.clone())?;
         keep(wished, &store, &state, world, &scope);
         import(wished, &store, &state, world, &scope)?;
         let pushing = Arc::<Pushing>::default();
@@ -96,6 +104,7 @@ impl Streams {
             chance: world.chance.clone(),
             scope: deliveries.clone(),
             deliver: pushing.clone(),
+            spans: spans.clone(),
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
@@ -106,6 +115,7 @@ impl Streams {
             clock: world.clock.clone(),
             drain: world.drain.clone(),
             keep_alive: KEEP_ALIVE,
+            spans,
         };
         let api = http::Api::with_consumers(parts, consumers.clone());
         let replies = api.replies().clone();
@@ -209,6 +219,7 @@ fn serve_messagedb(
     world: &World,
     screen: &Screen,
     scope: &Scope,
+    spans: Option<Arc<streams::Spans>>,
 ) -> Result<Option<SocketAddr>, Fault> {
     let usual = manifest::Streams::default().messagedb;
     let listener = match wished.messagedb.map(|address| (address, wire::bind(address))) {
@@ -224,7 +235,7 @@ fn serve_messagedb(
     };
     let address = listener.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let settings = messagedb::Settings { sql_condition: wished.sql_condition, ..Default::default() };
+    let settings = messagedb::Settings { sql_condition: wished.sql_condition, spans, ..Default::default() };
     let serve = messagedb::serve(listener, store.clone(), settings, world.clock.clone(), scope.clone());
     scope.spawn_once("messagedb", OnError::Report, serve);
     Ok(Some(address))

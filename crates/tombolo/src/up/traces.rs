@@ -23,8 +23,6 @@ const FORWARD_END: Duration = Duration::from_secs(3);
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 /// The service that requests from outside come to.
 const GATEWAY: &str = "gateway";
-/// The service that takes messages, and brings them to consumers.
-pub(super) const STREAMS: &str = "streams";
 
 /// What is open of them.
 pub(crate) struct Traces {
@@ -91,7 +89,7 @@ pub(crate) fn spans(plan: &Plan, world: &World) -> Option<proxy::Spans> {
             manifest::Propagation::B3Multi => Propagation::B3Multi,
         },
         service: GATEWAY,
-        caller: |caller| if consumers::is_one(caller) { STREAMS } else { caller },
+        caller: |caller| if consumers::is_one(caller) { streams::SERVICE } else { caller },
     })
 }
 
