@@ -14,11 +14,13 @@ mod process;
 mod route;
 mod table;
 mod text;
+mod totals;
 
 pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples};
 pub use histogram::BUCKETS;
 pub use route::{CAUSES_MAX, HOSTS_MAX, OTHER, RouteMeter, SERIES_MAX};
 pub use table::*;
+pub use totals::{Durations, RouteTotals};
 
 use crate::Record;
 use base::UnixTime;

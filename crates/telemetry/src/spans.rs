@@ -1,6 +1,7 @@
 //! Spans: what they are, how what is carried leaves one, what is looked for in them, and which services call which.
 //! Formats on the wire are in `zipkin` and `otlp`.
 
+mod calls;
 mod draft;
 mod encoded;
 mod followers;
@@ -12,6 +13,7 @@ mod slow;
 mod span;
 mod store;
 
+pub use calls::{Call, calls_of};
 pub use draft::{Draft, Side, TagWriter, VALUE_BYTES_MAX};
 pub use followers::Follower;
 pub use linker::{Link, LinkSpan, Linker};

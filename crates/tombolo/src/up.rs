@@ -7,6 +7,7 @@ mod consumers;
 mod doors;
 mod house;
 mod overview;
+mod pages;
 mod plan;
 mod printer;
 pub(crate) mod run_file;

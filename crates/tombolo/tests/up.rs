@@ -120,6 +120,7 @@ fn the_first_screen() {
         cart healthy http://127.0.0.1:N N
 
         gateway http://127.0.0.1:N
+        console http://127.0.0.1:N
         Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal
     "#]]
     .assert_eq(&(squeezed.join("\n").trim_end().to_owned() + "\n"));

@@ -103,6 +103,11 @@ impl RouteMeter {
         worker.observe(record);
     }
 
+    /// Whether a request of the route has ended.
+    pub(super) fn is_used(&self) -> bool {
+        self.parts.iter().any(|part| part.get().is_some())
+    }
+
     pub(super) fn counts(&self) -> RouteCounts {
         let mut counts = RouteCounts::default();
         for part in self.parts.iter().filter_map(OnceLock::get) {

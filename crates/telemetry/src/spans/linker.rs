@@ -156,22 +156,28 @@ impl Linker {
 
 /// Caller, callee and whether it failed, of each call that the spans of a trace show.
 pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
-    let spans = merge_pieces(spans);
-    let parents = parents(&spans);
+    let mut links = Vec::new();
+    each_link(&merge_pieces(spans), |_, parent, child, error| links.push((parent, child, error)));
+    links
+}
+
+/// Tells of each call that the spans of a trace show, each of which is there once, by their ids: which span shows it,
+/// caller, callee and whether it failed.
+pub(super) fn each_link(spans: &[LinkSpan], mut found: impl FnMut(usize, u32, u32, bool)) {
+    let parents = parents(spans);
     let mut has_children = vec![false; spans.len()];
     for parent in parents.iter().flatten() {
         has_children[*parent] = true;
     }
-    let ancestors: Vec<_> = (0..spans.len()).map(|at| remote_ancestor(&spans, &parents, at)).collect();
-    let silent = silent(&spans, &ancestors);
+    let ancestors: Vec<_> = (0..spans.len()).map(|at| remote_ancestor(spans, &parents, at)).collect();
+    let silent = silent(spans, &ancestors);
     let root = spans.iter().position(|span| span.parent == 0 && !span.shared);
-    let mut links = Vec::new();
     for at in breadth_first(&parents, root) {
         let span = &spans[at];
         // The server knows its name better than its client does.
         if span.kind == Some(Kind::Client) && has_children[at] {
             if silent[at] {
-                links.push((span.local, span.remote, span.error));
+                found(at, span.local, span.remote, span.error);
             }
             continue;
         }
@@ -190,7 +196,7 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
         let ancestor = ancestors[at].filter(|ancestor| spans[*ancestor].local != 0);
         if matches!(kind, Kind::Producer | Kind::Consumer) {
             if parent != 0 && child != 0 {
-                links.push((parent, child, span.error));
+                found(at, parent, child, span.error);
             } else if kind == Kind::Producer
                 && span.carried
                 && let Some(ancestor) = ancestor
@@ -198,7 +204,7 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
                 // Told by the broker itself: whoever gave it the message is above.
                 let parent = caller(&spans[ancestor], span);
                 if span.local != 0 && parent != span.local {
-                    links.push((parent, span.local, span.error));
+                    found(at, parent, span.local, span.error);
                 }
             }
             continue;
@@ -208,7 +214,7 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
             // A client under another service's name: the call to that service has no span of its own.
             let is_told = ancestor.kind == Some(Kind::Client) && ancestor.remote == span.local;
             if kind == Kind::Client && span.local != 0 && ancestor.local != span.local && !is_told {
-                links.push((ancestor.local, span.local, false));
+                found(at, ancestor.local, span.local, false);
             }
             if kind == Kind::Server || parent == 0 {
                 parent = caller(ancestor, span);
@@ -219,10 +225,9 @@ pub(crate) fn links_of(spans: Vec<LinkSpan>) -> Vec<(u32, u32, bool)> {
             error |= ancestor.kind == Some(Kind::Client) && is_its_client && ancestor.error;
         }
         if parent != 0 && child != 0 {
-            links.push((parent, child, error));
+            found(at, parent, child, error);
         }
     }
-    links
 }
 
 /// Who called, of a span and the nearest one above that is one side of a call.

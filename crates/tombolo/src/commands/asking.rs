@@ -104,6 +104,19 @@ impl Client {
         Ok(Self { origin: Origin { scheme, host, port }, run: None })
     }
 
+    /// Where a browser opens its console and is signed in; only for what was found by its folder.
+    pub(crate) fn sign_in_link(&self) -> String {
+        let Origin { host, port, .. } = &self.origin;
+        let host = match host.parse::<std::net::IpAddr>() {
+            // An address that stands for all of them is none to go to.
+            Ok(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            Ok(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),
+            _ => host.clone(),
+        };
+        let token = self.run.as_ref().map_or("", |(_, run)| run.token.as_str());
+        format!("http://{host}:{port}/sign-in?token={token}")
+    }
+
     /// Whether what was found by its folder has ended.
     pub(crate) fn has_gone(&self) -> bool {
         self.run.is_some() && !self.still_runs()

@@ -4,6 +4,7 @@ mod asking;
 mod check;
 mod client;
 mod completions;
+mod console;
 mod consumers;
 mod gateway;
 mod guard;
@@ -51,6 +52,8 @@ enum Command {
     Status(client::Status),
     /// Show and follow what the services print
     Logs(client::Logs),
+    /// Print a link that opens the console and signs in
+    Console(console::Console),
     /// Restart services, building them first where the manifest says how
     Restart(client::Restart),
     /// Stop services, or all of `tombolo up`
@@ -78,6 +81,7 @@ impl Cli {
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),
+            Command::Console(command) => command.run(),
             Command::Restart(command) => command.run(),
             Command::Stop(command) => command.run(),
             Command::Init(command) => command.run(),

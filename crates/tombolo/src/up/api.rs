@@ -4,6 +4,7 @@
 use super::house::Wish;
 use base::{Kind, queue};
 use bytes::Bytes;
+use console::Console;
 use control::{Heard, Supervisor};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -35,6 +36,8 @@ pub(crate) struct Api {
     pub(crate) embedded: Option<Embedded>,
     /// The spans, if they are taken.
     pub(crate) traces: Option<super::traces::Apis>,
+    /// The pages.
+    pub(crate) console: Console,
 }
 
 impl Api {
@@ -157,7 +160,7 @@ impl Api {
 }
 
 impl Handler for Api {
-    async fn handle(&self, request: Request, _peer: &Peer) -> Response {
+    async fn handle(&self, request: Request, peer: &Peer) -> Response {
         let shown = self.is_shown(request.headers());
         if streams::http::Api::has(request.uri().path()) {
             return match &self.streams {
@@ -167,6 +170,9 @@ impl Handler for Api {
         }
         if let Some(traces) = self.traces.as_ref().filter(|_| super::traces::has(request.uri().path())) {
             return traces.answer(request).await;
+        }
+        if Console::has(request.uri().path()) {
+            return self.console.answer(request, shown, peer).await;
         }
         if !shown {
             return unauthorized();

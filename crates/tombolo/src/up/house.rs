@@ -4,6 +4,7 @@
 use super::api::Api;
 use super::consumers;
 use super::doors::Doors;
+use super::pages;
 use super::plan::{Plan, has_errors, read_manifest};
 use super::run_file::{Held, RunFile, runs_already};
 use super::screen::Screen;
@@ -13,6 +14,7 @@ use crate::serving::{Reloader, Signal, Signals};
 use crate::watching::FileWatch;
 use crate::wiring::{Access, World, name_listener};
 use base::{Fault, Kind, OnError, queue};
+use console::About;
 use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
 use proxy::{Handles, Plane, Served, Settings};
@@ -56,6 +58,8 @@ pub(crate) struct House {
     addresses: Addresses,
     run_file: Held,
     about: Arc<Mutex<serde_json::Value>>,
+    /// The same for the console.
+    shown: Arc<Mutex<About>>,
     wishes: queue::Receiver<Wish>,
     /// What happens to services, and what they print, from the first start on.
     heard: Heard,
@@ -187,14 +191,26 @@ impl House {
         let heard = Heard { events: supervisor.events(), lines: supervisor.lines() };
         let about = Arc::new(Mutex::new(serde_json::Value::Null));
         let (wishes_sender, wishes) = queue::bounded(16);
+        let token: Arc<str> = run.token.as_str().into();
+        let shown = Arc::<Mutex<About>>::default();
+        let parts = pages::Parts {
+            token: token.clone(),
+            about: shown.clone(),
+            supervisor: &supervisor,
+            gateway: &gateway_plane,
+            calls: &calls,
+            streams: streams.as_ref(),
+            traces: traces.as_ref(),
+        };
         let api = Api {
-            token: run.token.as_str().into(),
+            token,
             supervisor: supervisor.clone(),
             about: about.clone(),
             wishes: wishes_sender,
             streams: streams.as_ref().map(|streams| streams.api.clone()),
             embedded: streams.as_ref().and_then(|streams| streams.embedded.clone()),
             traces: traces.as_ref().map(|traces| traces.apis.clone()),
+            console: pages::open(parts, &world),
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
         let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());
@@ -215,6 +231,7 @@ impl House {
             addresses,
             run_file,
             about,
+            shown,
             wishes,
             heard,
             screen,
@@ -472,6 +489,13 @@ impl House {
     fn tell_about(&self) {
         let scheme = if self.addresses.tls { "https" } else { "http" };
         let table = self.gateway.table();
+        let calls = || self.doors.list().filter(|(caller, ..)| !consumers::is_one(caller));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = About {
+            name: self.plan.name(),
+            gateway: format!("{scheme}://{}", self.addresses.gateway),
+            calls: calls().map(|(caller, callee, _)| (caller.to_owned(), callee.to_owned())).collect(),
+            outside: self.plan.outside_names(),
+        };
         let about = serde_json::json!({
             "name": self.plan.name(),
             "manifest": std::path::absolute(Path::new(&*self.plan.source.name)).unwrap_or_default(),
@@ -482,7 +506,7 @@ impl House {
             "messagedb": self.addresses.messagedb.map(messagedb_url),
             "streams": self.streams.is_some(),
             "routes": { "serving": table.routes.len(), "left_out": table.invalid.len() },
-            "calls": self.doors.list().filter(|(caller, ..)| !consumers::is_one(caller)).map(|(caller, callee, address)| serde_json::json!({
+            "calls": calls().map(|(caller, callee, address)| serde_json::json!({
                 "caller": caller, "callee": callee, "url": format!("http://{address}"),
             })).collect::<Vec<_>>(),
             "outside": self.plan.outside(),

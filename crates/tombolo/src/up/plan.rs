@@ -261,6 +261,12 @@ impl Plan {
         self.manifest.services.iter().filter_map(outside).collect()
     }
 
+    /// The names of services that run elsewhere.
+    pub(crate) fn outside_names(&self) -> Vec<String> {
+        let outside = self.manifest.services.iter().filter(|one| matches!(one.source, ServiceSource::At(_)));
+        outside.map(|service| service.name.clone()).collect()
+    }
+
     /// Files and folders whose change matters: the manifest, route files, and what services watch.
     pub(crate) fn watched(&self) -> Vec<PathBuf> {
         let mut paths = vec![PathBuf::from(&*self.source.name)];

@@ -302,6 +302,8 @@ impl Screen {
         self.printer.err(overview(&serde_json::json!({ "services": services, "outside": plan.outside() })));
         self.printer.err("");
         self.printer.err(format_args!("  gateway  {}", paint(CYAN, url(addresses))));
+        self.printer
+            .err(format_args!("  console  {}", paint(CYAN, format_args!("http://{}", addresses.api))));
         if let Some(support) = addresses.support {
             self.printer
                 .err(format_args!("  routes   {}", paint(CYAN, format_args!("http://{support}/routes"))));

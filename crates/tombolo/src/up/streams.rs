@@ -125,6 +125,11 @@ impl Streams {
         Ok(Some(Self { api, embedded, messagedb, consumers, pushing, deliveries, scope }))
     }
 
+    /// What the console shows of them.
+    pub(crate) fn handles(&self) -> console::Streams {
+        console::Streams { store: self.api.store.clone(), consumers: self.consumers.clone() }
+    }
+
     /// Has messages brought to the consumers that a manifest declares, and to all others, through these doors.
     pub(crate) async fn consume(&self, plan: &Plan, doors: &Doors) -> Result<(), Fault> {
         let declared = consumers::declared(&plan.manifest)?;

@@ -142,6 +142,11 @@ impl Traces {
         Ok(Some(Self { apis, doors, store, recorder, drainer, scope, forwarding }))
     }
 
+    /// Where they are kept.
+    pub(crate) fn store(&self) -> SpanStore {
+        self.store.clone()
+    }
+
     /// Tells clients to go, waits until they have gone, and makes durable what they brought.
     pub(crate) async fn close(self, grace: Duration) {
         self.drainer.drain();

@@ -32,6 +32,7 @@ fn a_program_that_is_not_there() {
               web      failed                          service `web` names program `./wbe`, which does not exist
 
               gateway  http://127.0.0.1:N
+              console  http://127.0.0.1:N
               Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal
 
             tombolo | SIGINT: finishing requests, then stopping services in order (again: at once)
@@ -62,6 +63,7 @@ fn a_service_that_ends_as_soon_as_it_starts() {
               web      crash looped  http://127.0.0.1:N       1         exited with status 3
 
               gateway  http://127.0.0.1:N
+              console  http://127.0.0.1:N
               Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal
 
             tombolo | SIGINT: finishing requests, then stopping services in order (again: at once)
@@ -86,6 +88,7 @@ fn a_service_whose_port_somebody_has() {
               web      failed                          port N of service `web` is taken by `TEST` (pid N)
 
               gateway  http://127.0.0.1:N
+              console  http://127.0.0.1:N
               Ctrl-C stops everything; `tombolo status`, `logs`, `restart` and `stop` work from another terminal
 
             tombolo | SIGINT: finishing requests, then stopping services in order (again: at once)
