@@ -4,7 +4,7 @@
 (() => {
   const state = document.getElementById("live-state");
   const LINES_MAX = 2000;
-  let source = null;
+  let sources = [];
   let paused = false;
 
   const say = (text) => {
@@ -29,9 +29,11 @@
   };
 
   // A line more at the end of a list; the list stays at its end if that is where it was.
-  const append = ({ id, html }) => {
+  const append = ({ id, html, next }) => {
     const list = document.getElementById(id);
     if (!list) return;
+    // Who comes again after a pause goes on from here.
+    if (next) list.dataset.lines = list.dataset.lines.replace(/from=\d+/, `from=${next}`);
     const box = list.closest(".lines") ?? list;
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
     list.insertAdjacentHTML("beforeend", html);
@@ -40,22 +42,26 @@
   };
 
   const close = () => {
-    source?.close();
-    source = null;
+    for (const source of sources) source.close();
+    sources = [];
   };
 
   const open = () => {
-    const address = document.body.dataset.live;
-    if (!address || source || paused || document.hidden) return;
-    source = new EventSource(address);
-    source.onopen = () => say("Live");
-    source.onerror = () => say("The connection is lost; trying again");
-    source.addEventListener("part", (event) => put(JSON.parse(event.data)));
-    source.addEventListener("line", (event) => append(JSON.parse(event.data)));
-    source.addEventListener("gone", () => {
-      close();
-      say("This page can't be shown any more; load it again to see why");
-    });
+    if (sources.length || paused || document.hidden) return;
+    const lists = [...document.querySelectorAll("[data-lines]")];
+    const addresses = [document.body.dataset.live, ...lists.map((list) => list.dataset.lines)];
+    for (const address of addresses.filter(Boolean)) {
+      const source = new EventSource(address);
+      source.onopen = () => say("Live");
+      source.onerror = () => say("The connection is lost; trying again");
+      source.addEventListener("part", (event) => put(JSON.parse(event.data)));
+      source.addEventListener("line", (event) => append(JSON.parse(event.data)));
+      source.addEventListener("gone", () => {
+        close();
+        say("This page can't be shown any more; load it again to see why");
+      });
+      sources.push(source);
+    }
   };
 
   if (document.body.dataset.live && state) {

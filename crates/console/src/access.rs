@@ -53,6 +53,15 @@ impl Viewer {
             }
         }
     }
+
+    /// What stands where buttons or lines would be, for who has not signed in.
+    pub(crate) fn invitation(&self, what: &str) -> Markup {
+        html! {
+            @if self.proof.is_none() {
+                p.note { (what) " once you have " a href="/sign-in" { "signed in" } "." }
+            }
+        }
+    }
 }
 
 impl Access {

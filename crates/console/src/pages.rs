@@ -4,7 +4,7 @@ use crate::access::{Access, PROOF, Viewer};
 use crate::asked::{self, Asked, Form};
 use crate::frame::{self, Frame};
 use crate::problem::Problem;
-use crate::{Console, answer, live, overview, trace, traces};
+use crate::{Console, answer, lines, live, overview, routes, services, trace, traces};
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Serialize;
@@ -71,6 +71,24 @@ pub(crate) static PAGES: &[Page] = &[
         show: |console, asked| boxed(trace::show(console, asked)),
     },
     Page {
+        path: "/routes",
+        label: Some("Routes"),
+        is_live: true,
+        show: |console, asked| boxed(std::future::ready(routes::show(&console, &asked))),
+    },
+    Page {
+        path: "/services",
+        label: Some("Services"),
+        is_live: true,
+        show: |console, _| boxed(services::show(console)),
+    },
+    Page {
+        path: "/services/{}",
+        label: None,
+        is_live: true,
+        show: |console, asked| boxed(services::show_one(console, asked)),
+    },
+    Page {
         path: "/sign-in",
         label: None,
         is_live: false,
@@ -78,7 +96,11 @@ pub(crate) static PAGES: &[Page] = &[
     },
 ];
 
-static ACTIONS: &[Action] = &[];
+static ACTIONS: &[Action] =
+    &[Action { path: "/services/{}/{}", run: |console, asked| Box::pin(services::order(console, asked)) }];
+
+/// What a service prints, told as it comes.
+const LINES: &str = "/services/{}/lines";
 
 impl Page {
     /// Where it is, as people see it.
@@ -123,6 +145,11 @@ pub(crate) async fn show(
         if let Some((_, token)) = token {
             return console.0.access.sign_in(&token, peer);
         }
+    }
+    if form == Form::Live
+        && let Some(names) = names(LINES, path)
+    {
+        return lines::follow(console, &Asked::new(names, viewer, query), head);
     }
     let found = PAGES.iter().find_map(|page| Some((page, names(page.path, path)?)));
     let Some((page, names)) = found else {

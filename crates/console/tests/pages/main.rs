@@ -4,5 +4,7 @@
 
 mod access;
 mod overview;
+mod routes;
+mod services;
 mod traces;
 mod world;

@@ -228,6 +228,53 @@ def traces_and_waterfall():
     browser.complaints()
 
 
+def ask_gateway(path, times=1):
+    for _ in range(times):
+        call("GET", gateway + path)
+
+
+@story
+def routes():
+    ask_gateway("/shop", 5)
+    ask_gateway("/fail", 2)
+    browser.go("/routes")
+    eventually("rates are counted", lambda: "100%" in browser.text("#routes"))
+    assert "did you mean `setQuery`?" in browser.text()
+    browser.check("routes")
+    browser.script("window.stays = true")
+    ask_gateway("/fixed", 3)
+    fixed = "return [...document.querySelectorAll('#routes tr')].find((row) => row.innerText.startsWith('fixed'))?.innerText"
+    eventually("a rate comes live", lambda: "–" not in browser.script(fixed))
+    assert browser.script("return window.stays")
+    browser.type("input[name=url]", "/shop")
+    browser.click("form.ask button")
+    eventually("the route is told", lambda: "takes shop" in browser.text(".explained"))
+    browser.check("explained")
+
+
+@story
+def services():
+    browser.go("/services/web")
+    assert "signed in" in browser.text() and not browser.text(".lines"), browser.text()
+    browser.ask("POST", "/url", {"url": given["link"]})
+    eventually("signed in", lambda: "Sign out" in browser.text("footer"))
+    browser.go("/services")
+    browser.check("services")
+    browser.click("a[href='/services/web']")
+    eventually("what it printed", lambda: "is asked for" in browser.text("#lines"))
+    browser.script("window.stays = true")
+    ask_gateway("/fail?live")
+    eventually("a line comes live", lambda: "fails <b>as asked</b>" in browser.text("#lines li.err"))
+    assert browser.script("return window.stays")
+    browser.check("service")
+    number = "return document.querySelector('#instances tbody td.number').innerText"
+    before = browser.script(number)
+    browser.click("form[action='/services/web/restart'] button")
+    eventually("another process", lambda: browser.script(number) not in (before, "–"))
+    eventually("healthy again", lambda: "healthy" in browser.text("#instances"))
+    assert "restart" not in browser.script("return location.href"), "loading the page again restarts nothing"
+
+
 # More stories are put in here.
 browser = Browser()
 try:
