@@ -243,6 +243,22 @@ impl Consumers {
         Ok(list)
     }
 
+    /// What this node counted of each consumer since it began, of all its shares together.
+    pub fn counted(&self) -> BTreeMap<String, Counted> {
+        let mut all: BTreeMap<String, Counted> = BTreeMap::new();
+        for ((name, _), counts) in lock(&self.0.counts).iter() {
+            let (sum, counted) = (all.entry(name.to_string()).or_default(), counts.read());
+            sum.handled += counted.handled;
+            sum.failed += counted.failed;
+            sum.dead += counted.dead;
+            sum.held += counted.held;
+            sum.held_most = sum.held_most.max(counted.held_most);
+            sum.in_flight += counted.in_flight;
+            sum.error = sum.error.take().or(counted.error);
+        }
+        all
+    }
+
     /// How a consumer does.
     pub async fn show(&self, name: &str) -> Result<Status, Fault> {
         status::of(&self.0, self.0.kept(name).await?, lag::COUNT_MAX).await

@@ -7,6 +7,7 @@
 #![expect(clippy::cast_possible_wrap, reason = "lengths, counts and positions stay far below 2^63")]
 
 pub mod consumers;
+mod counted;
 pub mod http;
 pub mod messagedb;
 pub mod outbox;
@@ -15,4 +16,5 @@ pub mod retention;
 pub mod schedule;
 mod spans;
 
+pub use counted::Counted;
 pub use spans::{SERVICE, Spans};

@@ -5,6 +5,7 @@
 mod api;
 mod consumers;
 mod doors;
+mod gauges;
 mod house;
 mod overview;
 mod pages;

@@ -158,6 +158,19 @@ fn a_trace_goes_through_a_stream_to_its_consumer() {
         ]
     );
     shop.links(&["gateway web 1", "streams cart 1"]);
+    for line in [
+        r#"messaging_client_sent_messages_total{error_type="",messaging_destination_name="order"} 1"#,
+        r#"messaging_client_consumed_messages_total{messaging_consumer_group_name="packing"} 1"#,
+        r#"tombolo_consumer_failed_attempts_total{consumer="packing"} 0"#,
+        r#"tombolo_consumer_lag_messages{consumer="packing"} 0"#,
+        r#"tombolo_consumer_dead_letters{consumer="packing"} 0"#,
+        "tombolo_streams_position ",
+        "tombolo_store_bytes ",
+    ] {
+        eventually(line, || {
+            get(shop.support, "/metrics").body.lines().find(|known| known.starts_with(line)).map(drop)
+        });
+    }
 }
 
 #[test]

@@ -455,6 +455,8 @@ fn what_a_client_writes_leaves_spans_of_the_trace_that_its_metadata_names() {
     check(
         &mut raw,
         "SELECT metadata FROM messages WHERE stream_name = 'order-1'",
-        expect![[r#"{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "correlationStreamName": "cart-1"}; SELECT 1 I"#]],
+        expect![[
+            r#"{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "correlationStreamName": "cart-1"}; SELECT 1 I"#
+        ]],
     );
 }

@@ -88,6 +88,17 @@ pub const TABLE: &[Metric] = &[
     CACHE_BYTES,
     CACHE_LEFT_OUT,
     LOG_LINES_DROPPED,
+    MESSAGES_SENT,
+    MESSAGES_CONSUMED,
+    STREAMS_READ,
+    STREAMS_POSITION,
+    STORE_BYTES,
+    CONSUMER_LAG,
+    CONSUMER_AGE,
+    CONSUMER_IN_FLIGHT,
+    CONSUMER_FAILED,
+    CONSUMER_DEAD,
+    CONSUMER_DEAD_LETTERS,
     SPANS_RECORDED,
     SPANS_KEPT,
     SPANS_DROPPED,
@@ -226,6 +237,60 @@ pub const LOG_LINES_DROPPED: Metric = counter(
     &[],
     "Total number of log lines that were not written because the disk or terminal was slow or full.",
 );
+/// By category, and why they were not appended; empty where they were.
+pub const MESSAGES_SENT: Metric = counter(
+    "messaging_client_sent_messages_total",
+    &["error_type", "messaging_destination_name"],
+    "Total number of messages that were appended, or were to be, by their category.",
+);
+/// By consumer.
+pub const MESSAGES_CONSUMED: Metric = counter(
+    "messaging_client_consumed_messages_total",
+    &["messaging_consumer_group_name"],
+    "Total number of messages that a consumer has handled.",
+);
+/// Of this process.
+pub const STREAMS_READ: Metric = counter(
+    "tombolo_streams_read_messages_total",
+    &[],
+    "Total number of messages that were read from the store, by whomever.",
+);
+/// Of the store.
+pub const STREAMS_POSITION: Metric =
+    gauge("tombolo_streams_position", &[], "Global position of the last message.");
+/// Of the data directory.
+pub const STORE_BYTES: Metric =
+    gauge("tombolo_store_bytes", &[], "Bytes of the files in the data directory of streams.");
+/// By consumer.
+pub const CONSUMER_LAG: Metric = gauge(
+    "tombolo_consumer_lag_messages",
+    &["consumer"],
+    "Messages that a consumer has not handled; estimated by the distance of positions where they are many.",
+);
+/// By consumer, where it is counted.
+pub const CONSUMER_AGE: Metric = gauge(
+    "tombolo_consumer_lag_seconds",
+    &["consumer"],
+    "Age of the oldest message that a consumer has not handled.",
+);
+/// By consumer.
+pub const CONSUMER_IN_FLIGHT: Metric =
+    gauge("tombolo_consumer_deliveries_in_flight", &["consumer"], "Deliveries under way.");
+/// By consumer.
+pub const CONSUMER_FAILED: Metric = counter(
+    "tombolo_consumer_failed_attempts_total",
+    &["consumer"],
+    "Total number of attempts to handle a message that failed; all but the last are repeated.",
+);
+/// By consumer.
+pub const CONSUMER_DEAD: Metric = counter(
+    "tombolo_consumer_given_up_total",
+    &["consumer"],
+    "Total number of messages that became dead letters.",
+);
+/// By consumer, as far as they are counted.
+pub const CONSUMER_DEAD_LETTERS: Metric =
+    gauge("tombolo_consumer_dead_letters", &["consumer"], "Dead letters that wait for somebody.");
 /// Of this process.
 pub const SPANS_RECORDED: Metric = counter(
     "tombolo_spans_recorded_total",

@@ -3,6 +3,7 @@
 
 use super::consumers::{self, Pushing};
 use super::doors::Doors;
+use super::gauges;
 use super::plan::Plan;
 use super::screen::Screen;
 use crate::term::{self, GREEN, paint};
@@ -91,7 +92,7 @@ impl Streams {
         let spans =
             spans.map(|spans| streams::Spans::new(spans.recorder.clone(), spans.sample, world.chance.fork()));
         let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
-        let store = Store::of(encrypted.clone());
+        let store = Store::of(streams::Counted::over(encrypted.clone(), world.metrics.clone()));
         let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope, spans.clone())?;
         keep(wished, &store, &state, world, &scope);
@@ -108,6 +109,8 @@ impl Streams {
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
+        let dir = embedded.is_some().then(|| plan.folder.join(&wished.dir));
+        gauges::tell(world, &scope, &store, &consumers, dir);
         let parts = http::Parts {
             store,
             state,

@@ -1,0 +1,139 @@
+//! Counts what is appended and read, whichever way it comes and goes: an engine before the one that does the work.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{
+    Answer, Append, AppendError, Appended, CategoryInfo, Engine, Message, Page, Read, Removal, StreamInfo,
+    StreamList, Uuid, Wakes, names,
+};
+use telemetry::Metrics;
+use telemetry::metrics::{self, Counter, LABEL_SETS_MAX};
+
+/// An engine whose work is counted.
+pub struct Counted {
+    inner: Arc<dyn Engine>,
+    metrics: Arc<Metrics>,
+    read: Counter,
+    /// Of categories to which was appended, as many as have numbers of their own.
+    sent: Mutex<HashMap<String, Counter>>,
+}
+
+impl Counted {
+    /// Counts for these metrics what another engine does.
+    pub fn over(inner: Arc<dyn Engine>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let read = metrics.counter(metrics::STREAMS_READ, &[]);
+        Arc::new(Self { inner, metrics, read, sent: Mutex::default() })
+    }
+
+    fn sent(&self, category: &str) -> Counter {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = sent.get(category) {
+            return counter.clone();
+        }
+        let counter = self.metrics.counter(metrics::MESSAGES_SENT, &["", category]);
+        if sent.len() < LABEL_SETS_MAX {
+            sent.insert(category.to_owned(), counter.clone());
+        }
+        counter
+    }
+
+    fn refused(&self, category: &str, error: &AppendError, messages: u64) {
+        let error = match error {
+            AppendError::DuplicateId { .. } => "duplicate_id",
+            AppendError::WrongVersion { .. } => "wrong_version",
+            AppendError::Refused(_) => "refused",
+            AppendError::Failed(_) => "failed",
+        };
+        self.metrics.counter(metrics::MESSAGES_SENT, &[error, category]).add(messages);
+    }
+}
+
+impl Engine for Counted {
+    fn append(&self, appends: Vec<Append>) -> Answer<'_, Vec<Appended>, AppendError> {
+        Box::pin(async move {
+            let one =
+                |append: &Append| (names::category(&append.stream).to_owned(), append.messages.len() as u64);
+            let counts: Vec<_> = appends.iter().map(one).collect();
+            let appended = self.inner.append(appends).await;
+            for (category, messages) in &counts {
+                match &appended {
+                    Ok(_) => self.sent(category).add(*messages),
+                    Err(error) => self.refused(category, error, *messages),
+                }
+            }
+            appended
+        })
+    }
+
+    fn read(&self, read: Read) -> Answer<'_, Page> {
+        Box::pin(async move {
+            let page = self.inner.read(read).await?;
+            self.read.add(page.messages.len() as u64);
+            Ok(page)
+        })
+    }
+
+    fn remove(&self, removal: Removal) -> Answer<'_, u64> {
+        self.inner.remove(removal)
+    }
+
+    fn version<'a>(&'a self, stream: &'a str) -> Answer<'a, i64> {
+        self.inner.version(stream)
+    }
+
+    fn by_id(&self, id: Uuid) -> Answer<'_, Option<Message>> {
+        self.inner.by_id(id)
+    }
+
+    fn streams(&self, list: StreamList) -> Answer<'_, Vec<StreamInfo>> {
+        self.inner.streams(list)
+    }
+
+    fn categories<'a>(&'a self, after: Option<&'a str>, limit: usize) -> Answer<'a, Vec<CategoryInfo>> {
+        self.inner.categories(after, limit)
+    }
+
+    fn head(&self) -> Answer<'_, i64> {
+        self.inner.head()
+    }
+
+    fn wakes(&self) -> &Wakes {
+        self.inner.wakes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{Clock, UnixTime};
+    use std::time::Duration;
+    use store::{Memory, NewMessage, Store};
+
+    #[tokio::test]
+    async fn what_is_appended_and_read_is_counted_by_category() {
+        let metrics = Arc::new(Metrics::new(1));
+        let (clock, _) = Clock::by_hand(UnixTime(Duration::from_secs(1)));
+        let store = Store::of(Counted::over(Arc::new(Memory::new(clock)), metrics.clone()));
+        let append = |stream: &str, expected_version, count: u128| {
+            let new =
+                |id| NewMessage { id: Uuid::from_u128(id), kind: "T".into(), data: None, metadata: None };
+            let first = metrics.expose().len() as u128;
+            let messages = (0..count).map(|nth| new(first << 64 | nth)).collect();
+            vec![Append { stream: stream.to_owned(), expected_version, messages }]
+        };
+        store.append(append("order-1", None, 2)).await.unwrap();
+        store.append(append("order-2", None, 1)).await.unwrap();
+        store.append(append("order-2", Some(7), 1)).await.unwrap_err();
+        store.read(Read::category("order")).await.unwrap();
+        let page = metrics.expose();
+        let name = "messaging_client_sent_messages_total{error_type=";
+        let of = "messaging_destination_name=\"order\"}";
+        for line in [
+            format!("{name}\"\",{of} 3"),
+            format!("{name}\"wrong_version\",{of} 1"),
+            "tombolo_streams_read_messages_total 3".to_owned(),
+        ] {
+            assert!(page.lines().any(|known| known == line), "{line}: {page}");
+        }
+    }
+}
