@@ -1,7 +1,7 @@
 //! What was counted over the last hour, in memory: readings of each route for rates of the last minute, and for each
 //! service a series that is plotted. Who reads, and when, is the console's.
 
-use crate::bounds::{SAMPLES_MAX, SERIES_MAX};
+use crate::bounds::{CONSUMERS_MAX, LAGS_MAX, SAMPLES_MAX, SERIES_MAX};
 use base::Moment;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -50,6 +50,8 @@ pub(crate) struct History {
     /// The last one.
     last: Reading,
     series: BTreeMap<String, VecDeque<Point>>,
+    /// How far each consumer was behind.
+    lags: BTreeMap<String, VecDeque<u64>>,
 }
 
 /// What each route did lately.
@@ -65,7 +67,12 @@ impl History {
     /// One that begins when everything else does: all that is counted came later.
     pub(crate) fn new(now: Moment) -> Self {
         let start = || Reading { at: now, routes: HashMap::new() };
-        Self { readings: VecDeque::from([start()]), last: start(), series: BTreeMap::new() }
+        Self {
+            readings: VecDeque::from([start()]),
+            last: start(),
+            series: BTreeMap::new(),
+            lags: BTreeMap::new(),
+        }
     }
 
     /// Takes a reading.
@@ -116,6 +123,34 @@ impl History {
             routes: routes.into_iter().map(since).collect(),
         }
     }
+
+    /// The series of each service that had requests, with the gateway's first.
+    pub(crate) fn series(&self) -> Vec<(String, Vec<Point>)> {
+        let mut all: Vec<_> = self
+            .series
+            .iter()
+            .map(|(name, points)| (name.clone(), points.iter().copied().collect()))
+            .collect();
+        all.sort_by_key(|(name, _): &(String, Vec<Point>)| (name != GATEWAY, name.clone()));
+        all
+    }
+
+    /// Takes how far each consumer is behind.
+    pub(crate) fn take_lags(&mut self, lags: &[(String, u64)]) {
+        self.lags.retain(|name, _| lags.iter().any(|(known, _)| known == name));
+        for (name, lag) in lags.iter().take(CONSUMERS_MAX) {
+            let kept = self.lags.entry(name.clone()).or_default();
+            if kept.len() >= LAGS_MAX {
+                kept.pop_front();
+            }
+            kept.push_back(*lag);
+        }
+    }
+
+    /// How far a consumer was behind, from old to new.
+    pub(crate) fn lags(&self, name: &str) -> Vec<Option<f64>> {
+        self.lags.get(name).into_iter().flatten().map(|lag| Some(*lag as f64)).collect()
+    }
 }
 
 fn push(points: &mut VecDeque<Point>, totals: Option<RouteTotals>, seconds: f64) {
@@ -150,16 +185,6 @@ mod tests {
         Owners { services: vec![service.to_owned()], is_entry }
     }
 
-    fn all(history: &History) -> Vec<(String, Vec<Point>)> {
-        let mut all: Vec<_> = history
-            .series
-            .iter()
-            .map(|(name, points)| (name.clone(), points.iter().copied().collect()))
-            .collect();
-        all.sort_by_key(|(name, _): &(String, Vec<Point>)| (name != GATEWAY, name.clone()));
-        all
-    }
-
     #[test]
     fn a_rate_is_that_of_the_last_minute() {
         let mut history = History::new(at(0));
@@ -183,7 +208,7 @@ mod tests {
             let routes = names.iter().map(|name| counted(name, turn * 10, turn)).collect();
             history.take(at(turn * 5), routes, &owners);
         }
-        let series = all(&history);
+        let series = history.series();
         assert_eq!((series.len(), series[0].0.as_str()), (SERIES_MAX, GATEWAY));
         assert!(series.iter().all(|(_, points)| points.len() == SAMPLES_MAX));
         let last = series[0].1.last().unwrap();
@@ -197,6 +222,19 @@ mod tests {
         let mut more = silent;
         more.push(counted("s000", 10, 0));
         history.take(at(90_000), more, &owners);
-        assert_eq!(all(&history)[0].1.len(), 1, "the gateway had gone and is there again");
+        assert_eq!(history.series()[0].1.len(), 1, "the gateway had gone and is there again");
+    }
+
+    #[test]
+    fn an_hour_of_lags_is_kept_for_so_many_consumers_while_they_are_there() {
+        let mut history = History::new(at(0));
+        let many: Vec<_> = (0..CONSUMERS_MAX as u64 + 3).map(|nth| (format!("c{nth:03}"), nth)).collect();
+        for _ in 0..LAGS_MAX + 5 {
+            history.take_lags(&many);
+        }
+        assert_eq!((history.lags.len(), history.lags("c007").len()), (CONSUMERS_MAX, LAGS_MAX));
+        assert_eq!(history.lags("c007").last(), Some(&Some(7.0)));
+        history.take_lags(&many[..1]);
+        assert_eq!((history.lags.len(), history.lags("c007").len()), (1, 0));
     }
 }

@@ -8,22 +8,29 @@ mod access;
 mod answer;
 mod asked;
 mod assets;
+mod causes;
+mod charts;
+mod consumers;
 mod frame;
 mod history;
 mod layout;
 mod lines;
 mod live;
 mod map;
+mod message;
 mod overview;
 mod pages;
+mod plot;
 mod problem;
 mod routes;
 mod services;
+mod streams;
 mod trace;
 mod traces;
 mod units;
 mod waterfall;
 
+use ::streams::consumers::Consumers;
 use access::Access;
 use asked::Form;
 use base::{Clock, Fault, Kind};
@@ -35,7 +42,6 @@ use proxy::Plane;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
-use streams::consumers::Consumers;
 use telemetry::spans::SpanStore;
 use tokio::sync::Semaphore;
 use wire::{Drain, Peer, Request, Response};
@@ -56,6 +62,12 @@ pub mod bounds {
     pub const SAMPLES_MAX: usize = 720;
     /// Services that are plotted one by one: 24 bytes a reading make 3.5 MB of all.
     pub const SERIES_MAX: usize = 200;
+    /// Readings between two of how far consumers are behind.
+    pub const LAGS_EVERY: u32 = 3;
+    /// Readings of those that are plotted: an hour.
+    pub const LAGS_MAX: usize = SAMPLES_MAX / LAGS_EVERY as usize;
+    /// Consumers whose lag is plotted.
+    pub const CONSUMERS_MAX: usize = 100;
     /// Services on the map; the busiest are drawn.
     pub const NODES_MAX: usize = 60;
     /// Recent traces whose calls tell how long calls take.
@@ -152,10 +164,19 @@ impl Console {
 
     /// Reads what is counted, again and again, for rates and plots.
     pub async fn watch(self) -> Result<(), Fault> {
-        loop {
+        for turn in (0..bounds::LAGS_EVERY).cycle() {
             self.clock.sleep(bounds::SAMPLE_EVERY).await;
             self.sample();
+            if let Some(streams) = self.streams.as_ref().filter(|_| turn == 0)
+                // Whoever asks for the page is told why it fails; here there is nobody to tell.
+                && let Ok(list) = streams.consumers.list().await
+            {
+                let lags: Vec<_> =
+                    list.into_iter().map(|consumer| (consumer.name, consumer.lag.messages)).collect();
+                self.history().take_lags(&lags);
+            }
         }
+        Ok(())
     }
 
     /// Reads once what is counted.

@@ -4,7 +4,10 @@ use crate::access::{Access, PROOF, Viewer};
 use crate::asked::{self, Asked, Form};
 use crate::frame::{self, Frame};
 use crate::problem::Problem;
-use crate::{Console, answer, lines, live, overview, routes, services, trace, traces};
+use crate::{
+    Console, answer, causes, charts, consumers, lines, live, overview, routes, services, streams, trace,
+    traces,
+};
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Serialize;
@@ -89,6 +92,43 @@ pub(crate) static PAGES: &[Page] = &[
         show: |console, asked| boxed(services::show_one(console, asked)),
     },
     Page {
+        path: "/streams",
+        label: Some("Streams"),
+        is_live: true,
+        show: |console, asked| boxed(streams::show(console, asked)),
+    },
+    Page {
+        path: "/streams/{}",
+        label: None,
+        is_live: true,
+        show: |console, asked| boxed(streams::show_one(console, asked)),
+    },
+    Page {
+        path: "/messages/{}",
+        label: None,
+        is_live: false,
+        show: |console, asked| boxed(causes::show(console, asked)),
+    },
+    Page {
+        path: "/consumers",
+        label: Some("Consumers"),
+        is_live: true,
+        show: |console, _| boxed(consumers::show(console)),
+    },
+    Page {
+        path: "/consumers/{}",
+        label: None,
+        is_live: true,
+        show: |console, asked| boxed(consumers::show_one(console, asked)),
+    },
+    Page {
+        // `/metrics` is Prometheus's wherever there are metrics.
+        path: "/charts",
+        label: Some("Metrics"),
+        is_live: true,
+        show: |console, _| boxed(std::future::ready(charts::show(&console))),
+    },
+    Page {
         path: "/sign-in",
         label: None,
         is_live: false,
@@ -96,8 +136,14 @@ pub(crate) static PAGES: &[Page] = &[
     },
 ];
 
-static ACTIONS: &[Action] =
-    &[Action { path: "/services/{}/{}", run: |console, asked| Box::pin(services::order(console, asked)) }];
+static ACTIONS: &[Action] = &[
+    Action { path: "/services/{}/{}", run: |console, asked| Box::pin(services::order(console, asked)) },
+    Action { path: "/consumers/{}/{}", run: |console, asked| Box::pin(consumers::order(console, asked)) },
+    Action {
+        path: "/consumers/{}/dead/{}/{}",
+        run: |console, asked| Box::pin(consumers::resolve(console, asked)),
+    },
+];
 
 /// What a service prints, told as it comes.
 const LINES: &str = "/services/{}/lines";

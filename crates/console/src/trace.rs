@@ -3,10 +3,11 @@
 
 use crate::access::Viewer;
 use crate::asked::{Asked, question, segment};
+use crate::message::{Said, list};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::waterfall::{Row, Waterfall, waterfall};
-use crate::{Console, answer, traces, units};
+use crate::{Console, answer, causes, traces, units};
 use maud::{Markup, html};
 use serde::Serialize;
 use telemetry::spans::TraceKey;
@@ -26,6 +27,8 @@ pub(crate) struct Trace {
     /// The row that is zoomed into.
     zoom: Option<usize>,
     has_streams: bool,
+    /// Messages whose metadata name this trace.
+    messages: Vec<Said>,
 }
 
 /// The page.
@@ -42,7 +45,14 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Trace, Proble
     };
     let fall = waterfall(found);
     let zoom = fall.rows.iter().position(|row| row.id == asked.text("zoom"));
-    Ok(Trace { fall, zoom, has_streams: console.streams.is_some() })
+    let messages = match &console.streams {
+        Some(streams) if fall.start_us > 0 => {
+            causes::of_trace(&streams.store, &fall.id, fall.start_us, fall.start_us + fall.duration_us)
+                .await?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Trace { fall, zoom, has_streams: console.streams.is_some(), messages })
 }
 
 /// The time that is drawn, in microseconds from the trace's beginning.
@@ -91,6 +101,12 @@ impl View for Trace {
             div.tree data-tree {
                 (axis(self.window()))
                 ul { @for row in fall.rows.iter().filter(|row| row.depth == 0) { (self.row(row)) } }
+            }
+           @if !self.messages.is_empty() {
+                section aria-labelledby="messages-title" {
+                    h2 #messages-title { "Messages of this trace" }
+                    (list(&self.messages))
+                }
             }
             @if fall.hidden > 0 {
                 p.note { "and " (units::count(fall.hidden as u64, "span")) " more; Zipkin's JSON has all of them" }
@@ -299,7 +315,7 @@ mod tests {
         failed.tags = vec![("error".into(), "boom".into()), (MESSAGE.into(), "a b".into())];
         failed.annotations = vec![Annotation { timestamp_us: 1_000_600, value: "retry".into() }];
         let fall = waterfall(vec![span(1, 0, "web", "get /", 1_000_000, 1_000), failed]);
-        Trace { fall, zoom, has_streams: true }
+        Trace { fall, zoom, has_streams: true, messages: Vec::new() }
     }
 
     #[test]
@@ -321,7 +337,7 @@ mod tests {
     #[test]
     fn a_deep_chain_is_drawn_to_its_end() {
         let chain = (1..=500).map(|id| span(id, id - 1, "a", "x", 1_000 + id, 1)).collect();
-        let trace = Trace { fall: waterfall(chain), zoom: None, has_streams: false };
+        let trace = Trace { fall: waterfall(chain), zoom: None, has_streams: false, messages: Vec::new() };
         let text = trace.body(&Viewer::default()).into_string();
         assert_eq!(text.matches("<details class=\"span\"").count(), 500);
         assert!(text.contains("s00000000000001f4"));

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod access;
+mod charts;
+mod consumers;
 mod overview;
 mod routes;
 mod services;
+mod streams;
 mod traces;
 mod world;

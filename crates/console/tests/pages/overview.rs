@@ -18,7 +18,7 @@ async fn an_empty_world_says_how_to_begin() {
 
 #[tokio::test]
 async fn routes_and_spans_make_one_map() {
-    let world = World::new(ROUTES, Wished { traces: true });
+    let world = World::new(ROUTES, Wished { traces: true, ..Wished::default() });
     world.about.lock().unwrap().calls.push(("web".to_owned(), "stock".to_owned()));
     let spans = [
         span(1, "1", "", "SERVER", "web", 900, 80),
@@ -54,7 +54,7 @@ async fn routes_and_spans_make_one_map() {
 
 #[tokio::test]
 async fn what_changes_is_told_as_it_changes() {
-    let world = World::new(ROUTES, Wished { traces: true });
+    let world = World::new(ROUTES, Wished { traces: true, ..Wished::default() });
     let request = World::request(Method::GET, "/overview.sse", &[], "");
     let response = world.console.answer(request, false, &peer()).await;
     assert_eq!(response.headers().get("content-type").unwrap(), "text/event-stream");

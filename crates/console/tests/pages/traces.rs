@@ -4,7 +4,7 @@ use crate::world::{NOW_US, Wished, World, span};
 use http::StatusCode;
 
 async fn world() -> World {
-    let world = World::new("", Wished { traces: true });
+    let world = World::new("", Wished { traces: true, ..Wished::default() });
     let spans = [
         span(1, "1", "", "SERVER", "web", 900, 80),
         span(1, "2", "1", "CLIENT", "web", 890, 40)
@@ -96,7 +96,7 @@ async fn what_is_not_there_says_why_it_may_be_so() {
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert!(missing.text.contains("sampled out"), "{}", missing.text);
     assert_eq!(world.get("/traces/xyz").await.status, StatusCode::BAD_REQUEST);
-    let empty = World::new("", Wished { traces: true });
+    let empty = World::new("", Wished { traces: true, ..Wished::default() });
     assert!(empty.get("/traces").await.text.contains("9411"));
     let none = World::new("", Wished::default());
     assert!(none.get("/traces").await.text.contains("traces: {}"));

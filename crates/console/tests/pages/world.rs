@@ -1,14 +1,17 @@
 //! The world of these tests: a console over planes in this process, asked as a browser on this machine would ask.
 
-use base::{Chance, Clock, ClockHand, Source, UnixTime};
-use console::{About, Console, Planes};
+use base::{Chance, Clock, ClockHand, Fault, Scope, Source, UnixTime};
+use console::{About, Console, Planes, Streams};
 use control::Supervisor;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Definitions, Handles, Lasting, Plane, Services, Settings};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::{Append, Embedded, Json, LogOptions, NewMessage, Store, Uuid};
+use streams::consumers::{Consumers, Definition, Deliver, Handler, Push, Pushed, Refused, Setup};
 use telemetry::Metrics;
 use telemetry::spans::{SpanStore, parse_id};
 use wire::{Body, Drainer, Peer, Request};
@@ -21,6 +24,8 @@ pub(crate) struct World {
     pub(crate) console: Console,
     pub(crate) gateway: Arc<Plane>,
     pub(crate) spans: Option<SpanStore>,
+    pub(crate) store: Option<Store>,
+    pub(crate) consumers: Option<Consumers>,
     pub(crate) about: Arc<Mutex<About>>,
     pub(crate) hand: ClockHand,
     pub(crate) drainer: Drainer,
@@ -31,6 +36,7 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Wished {
     pub(crate) traces: bool,
+    pub(crate) streams: bool,
 }
 
 /// An answer, read to its end.
@@ -102,6 +108,10 @@ impl World {
             let dir = folder.path().join("traces");
             SpanStore::open(&dir, telemetry::spans::Settings::default(), clock.clone()).unwrap().0
         });
+        let (store, consumers) = match wished.streams.then(|| message_plane(folder.path(), &clock)) {
+            Some((store, consumers)) => (Some(store), Some(consumers)),
+            None => (None, None),
+        };
         let about = Arc::new(Mutex::new(About { name: "shop".to_owned(), ..About::default() }));
         let console = Console::new(Planes {
             clock,
@@ -112,9 +122,12 @@ impl World {
             gateway: gateway.clone(),
             calls,
             spans: spans.clone(),
-            streams: None,
+            streams: store
+                .clone()
+                .zip(consumers.clone())
+                .map(|(store, consumers)| Streams { store, consumers }),
         });
-        Self { console, gateway, spans, about, hand, drainer, folder }
+        Self { console, gateway, spans, store, consumers, about, hand, drainer, folder }
     }
 
     pub(crate) fn request(method: Method, path: &str, fields: &[(&str, &str)], body: &str) -> Request {
@@ -174,6 +187,16 @@ impl World {
         spans.flush().await;
     }
 
+    /// Appends a message; answers its global position.
+    pub(crate) async fn append(&self, stream: &str, id: u128, kind: &str, data: &str, metadata: &str) -> i64 {
+        let json = |text: &str| (!text.is_empty()).then(|| Json::parse(text).unwrap());
+        let id = Uuid::from_u128(id);
+        let message = NewMessage { id, kind: kind.to_owned(), data: json(data), metadata: json(metadata) };
+        let append = Append { stream: stream.to_owned(), expected_version: None, messages: vec![message] };
+        let appended = self.store.as_ref().expect("a world with streams").append(vec![append]).await.unwrap();
+        appended[0].last_global_position
+    }
+
     /// A file in a folder that goes with the world.
     pub(crate) fn path(&self) -> &std::path::Path {
         self.folder.path()
@@ -197,4 +220,47 @@ pub(crate) fn span(
     format!(
         r#"{{"traceId":"{trace:016x}","id":"{id}",{parent}"kind":"{kind}","name":"get /","timestamp":{at},"duration":{us},"localEndpoint":{{"serviceName":"{service}"}}}}"#
     )
+}
+
+/// Refuses every message, so that each is a dead letter at once.
+struct Refusing;
+
+impl Deliver for Refusing {
+    fn serves(&self, _handler: &Handler) -> bool {
+        true
+    }
+
+    fn push(&self, _push: Push) -> Pin<Box<dyn Future<Output = Result<Pushed, Fault>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(Pushed {
+            status: 422,
+            retry_after: None,
+            body: b"no such order".to_vec(),
+        })))
+    }
+}
+
+/// A consumer whose messages are all refused.
+pub(crate) fn refused(category: &str) -> Definition {
+    Definition {
+        handler: Some(Handler::parse("shop/orders").unwrap()),
+        refused: Refused::DeadLetter,
+        ..Definition::of(category)
+    }
+}
+
+fn message_plane(folder: &std::path::Path, clock: &Clock) -> (Store, Consumers) {
+    let (embedded, _) = Embedded::open(&folder.join("store"), clock.clone(), LogOptions::default()).unwrap();
+    let store = Store::of(embedded.encrypted(clock.clone()));
+    let consumers = Consumers::new(Setup {
+        store: store.clone(),
+        state: embedded.state(),
+        clock: clock.clone(),
+        chance: Chance::seeded(3),
+        scope: Scope::new(clock.clone(), |end| panic!("{}: {}", end.task, end.error)),
+        deliver: Arc::new(Refusing),
+        spans: None,
+        node: None,
+    });
+    consumers.start();
+    (store, consumers)
 }

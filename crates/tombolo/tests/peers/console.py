@@ -275,6 +275,86 @@ def services():
     assert "restart" not in browser.script("return location.href"), "loading the page again restarts nothing"
 
 
+def append(stream, kind, data, metadata=None):
+    message = {"type": kind, "data": data, "metadata": metadata or {}}
+    answer = json.loads(call("POST", f"{api}/api/v1/streams/{stream}/messages", message))
+    assert "error" not in answer, answer
+    return answer
+
+
+def trace_of_time_now(trace_id):
+    span = {"traceId": trace_id, "id": "1", "name": "place", "kind": "PRODUCER", "timestamp": now_us() - 1000,
+            "duration": 500_000, "localEndpoint": {"serviceName": "web"}}
+    call("POST", zipkin + "/api/v2/spans", [span])
+
+
+@story
+def streams():
+    browser.go("/streams")
+    known = "4bf92f3577b34da6a3ce929d0e0e4736"
+    trace_of_time_now(known)
+    append("order-1", "Placed", {"total": 12.50, "lines": [{"item": "rope <b>", "count": 3}]},
+           {"traceparent": f"00-{known}-0000000000000001-01"})
+    eventually("a message comes live", lambda: "The latest messages" in browser.text("#streams"))
+    browser.check("streams")
+    browser.click("#streams a[href='/streams/order']")
+    eventually("the category", lambda: browser.text("h1") == "order")
+    browser.click("ol.found summary")
+    assert '"item": "rope <b>"' in browser.text("ol.found"), browser.text("ol.found")
+    browser.check("stream")
+    browser.click("ol.found a[href^='/messages/']")
+    eventually("the message", lambda: browser.text("h1") == "Placed")
+    placed = json.loads(call("GET", api + "/streams/order-1.json"))["messages"][0]["global_position"]
+    append("stock-1", "Reserved", {}, {"causationMessageGlobalPosition": placed, "correlationStreamName": "order-1"})
+    browser.go(browser.script("return location.pathname"))
+    eventually("what followed", lambda: "Reserved" in browser.text("ul.causes"))
+    browser.check("message")
+    browser.click(f"a[href='/traces/{known}']")
+    eventually("the trace, and back", lambda: "Messages of this trace" in browser.text())
+    browser.check("trace-with-messages")
+    browser.click("ol.found a[href^='/messages/']")
+    eventually("the message again", lambda: browser.text("h1") == "Placed")
+
+
+@story
+def consumers():
+    append("order-7", "Placed", {"fail": True})
+    append("order-8", "Placed", {"fail": True})
+    browser.ask("POST", "/url", {"url": given["link"]})
+    browser.go("/consumers")
+    eventually("what failed is given up", lambda: "2" in browser.script(
+        "return document.querySelectorAll('#consumers tbody td.number')[1]?.innerText ?? ''"))
+    browser.check("consumers")
+    browser.click("#consumers a[href='/consumers/billing']")
+    eventually("why", lambda: "500" in browser.text("#dead"))
+    browser.check("consumer")
+    letters = "return document.querySelectorAll('#dead li').length"
+    assert browser.script(letters) == 2
+    browser.click("#dead form[action$='/skip'] button")
+    eventually("one is skipped", lambda: browser.script(letters) == 1)
+    browser.click("#dead form[action$='/retry'] button")
+    eventually("the other is tried again", lambda: "given up 2 times" in browser.text("#dead"))
+
+
+@story
+def charts():
+    ask_gateway("/shop", 20)
+    ask_gateway("/fail", 3)
+    browser.go("/charts")
+    eventually("plots", lambda: browser.script("return document.querySelectorAll('.plot').length") >= 8)
+    eventually("an error is drawn", lambda: browser.script("return document.querySelectorAll('.run.bad').length") >= 1)
+    browser.check("charts")
+
+
+@story
+def twins():
+    """Every page that the others went through has a twin that is JSON, and none is blank without a script."""
+    for path in ("/overview", "/traces", "/routes", "/services", "/services/web", "/streams", "/streams/order",
+                 "/consumers", "/consumers/billing", "/charts"):
+        json.loads(call("GET", api + path + ".json"))
+        assert len(call("GET", api + path)) > 1_500, path
+
+
 # More stories are put in here.
 browser = Browser()
 try:

@@ -52,8 +52,8 @@ fn the_console_in_a_browser() {
     let script = root().join("crates/tombolo/tests/peers/console.py");
     let mut browsing = Command::new("timeout");
     browsing.args(["600", "python3"]).arg(script).arg(given.to_string());
-    if let Some(only) = std::env::var_os("TEST_STORY") {
-        browsing.arg(only);
+    if let Ok(only) = std::env::var("TEST_STORY") {
+        browsing.args(only.split_whitespace());
     }
     let browsed = browsing.output().unwrap();
     let said = String::from_utf8_lossy(&[browsed.stdout, browsed.stderr].concat()).into_owned();
