@@ -71,7 +71,7 @@ fn path(plot: &Plot, most: f64, full: usize) -> String {
         let letter = if is_drawing { 'L' } else { 'M' };
         _ = write!(path, "{letter}{x:.1} {y:.1}");
         if !is_drawing {
-            _ = write!(path, "h1");
+            _ = write!(path, "h-2");
         }
         is_drawing = true;
     }
@@ -88,7 +88,7 @@ mod tests {
         let points = [Some(1.0), None, Some(4.0), Some(2.0)];
         let unit = |number| format!("{number:.0}/s");
         let drawn = Plot { name: "Rate", points: &points, hour: 84, unit, is_bad: false };
-        expect![[r#"<figure class="plot"><figcaption>Rate: <strong>2/s</strong></figcaption><svg viewBox="0 0 300 80" role="img" aria-label="Rate: 2/s now, at most 4/s within 5 minutes"><line class="base" x1="0" x2="300" y1="79" y2="79"></line><line class="most" x1="0" x2="300" y1="18" y2="18"></line><text class="small" x="2" y="13">4/s</text><text class="small" x="298" y="13" text-anchor="end">5 minutes</text><path class="run" d="M150.0 64.0h1M250.0 19.0h1L300.0 49.0"></path></svg></figure>"#]].assert_eq(&plot(&drawn).into_string());
+        expect![[r#"<figure class="plot"><figcaption>Rate: <strong>2/s</strong></figcaption><svg viewBox="0 0 300 80" role="img" aria-label="Rate: 2/s now, at most 4/s within 5 minutes"><line class="base" x1="0" x2="300" y1="79" y2="79"></line><line class="most" x1="0" x2="300" y1="18" y2="18"></line><text class="small" x="2" y="13">4/s</text><text class="small" x="298" y="13" text-anchor="end">5 minutes</text><path class="run" d="M150.0 64.0h-2M250.0 19.0h-2L300.0 49.0"></path></svg></figure>"#]].assert_eq(&plot(&drawn).into_string());
         let empty = Plot { points: &[], ..drawn };
         assert!(plot(&empty).into_string().contains("none now"));
     }
