@@ -12,6 +12,7 @@ mod recorder;
 mod slow;
 mod span;
 mod store;
+mod tree;
 
 pub use calls::{Call, calls_of};
 pub use draft::{Draft, Side, TagWriter, VALUE_BYTES_MAX};
@@ -23,3 +24,4 @@ pub use recorder::{BUFFER_BYTES_MAX, Recorder};
 pub use slow::Slow;
 pub use span::{Annotation, Endpoint, Kind, MESSAGING_TAG, ROUTE_TAG, Span, TraceKey, parse_id};
 pub use store::{Counts, Settings, SpanStore};
+pub use tree::{Node, Tree};

@@ -32,6 +32,16 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// Columns of a terminal where nobody says how many there are.
+const COLUMNS: usize = 100;
+
+/// How many columns standard output has.
+pub(crate) fn width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = || terminal_size::terminal_size_of(std::io::stdout()).map(|(columns, _)| columns.0.into());
+    told.or_else(measured).unwrap_or(COLUMNS).clamp(40, 1_000)
+}
+
 /// A line on standard output. A reader that left is no error of ours.
 pub(crate) fn out(text: impl Display) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");

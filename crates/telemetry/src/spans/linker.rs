@@ -2,7 +2,8 @@
 //! that those of open traces can be kept in memory. The rules are those of Zipkin's dependency links, and two more for
 //! services that report nothing themselves.
 
-use super::merge::{ALIKE_MAX, Mark, Piece, merge_pieces};
+use super::merge::{Mark, Piece, merge_pieces};
+use super::tree::parents;
 use super::{Kind, Span};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -66,6 +67,10 @@ impl Piece for LinkSpan {
     fn may_be_at(&self, other: &Self) -> bool {
         let agree = |one: u32, other: u32| one == 0 || other == 0 || one == other;
         agree(self.local, other.local) && agree(self.place, other.place)
+    }
+
+    fn is_of_same_service(&self, other: &Self) -> bool {
+        self.local == other.local
     }
 
     fn merge(&mut self, other: Self) {
@@ -278,32 +283,6 @@ fn remote_ancestor(spans: &[LinkSpan], parents: &[Option<usize>], at: usize) -> 
         above = parents[above?];
     }
     None
-}
-
-/// Which span each belongs to. A trace has one root: those whose parent was never reported belong to it as well.
-fn parents(spans: &[LinkSpan]) -> Vec<Option<usize>> {
-    let root = spans.iter().position(|span| span.parent == 0 && !span.shared);
-    // Spans lie by id: those of one id are neighbours.
-    let of_id = |id: u64| {
-        let start = spans.partition_point(|span| span.id < id);
-        let length = spans[start..].iter().take(ALIKE_MAX).take_while(|span| span.id == id).count();
-        start..start + length
-    };
-    let parent = |at: usize| {
-        let span = &spans[at];
-        let other = |found: &usize| *found != at;
-        if span.shared
-            && let Some(client) = of_id(span.id).find(|found| !spans[*found].shared)
-        {
-            return Some(client);
-        }
-        let above = if span.parent == 0 { 0..0 } else { of_id(span.parent) };
-        // Of a shared parent, the side of the same service is meant.
-        let is_ours = |found: &usize| spans[*found].shared && spans[*found].local == span.local;
-        let found = above.clone().filter(other).find(is_ours);
-        found.or_else(|| above.clone().find(other)).or(root.filter(other))
-    };
-    (0..spans.len()).map(parent).collect()
 }
 
 /// The spans level by level, each once.

@@ -25,6 +25,8 @@ pub(super) trait Piece {
     fn complete(&mut self, parent: u64, shared: bool);
     /// Whether both may be the same place.
     fn may_be_at(&self, other: &Self) -> bool;
+    /// Whether one service reports both.
+    fn is_of_same_service(&self, other: &Self) -> bool;
     fn merge(&mut self, other: Self);
 }
 
@@ -93,6 +95,10 @@ impl Piece for Span {
             && agree(mine.ipv4, theirs.ipv4)
             && agree(mine.ipv6, theirs.ipv6)
             && agree(port(mine), port(theirs))
+    }
+
+    fn is_of_same_service(&self, other: &Self) -> bool {
+        self.local.service == other.local.service
     }
 
     fn merge(&mut self, other: Self) {

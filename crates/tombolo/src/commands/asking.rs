@@ -16,6 +16,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of a line of an answer.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a plain text that tells what is wrong.
+const TOLD_BYTES_MAX: usize = 500;
+
 /// How long an answer may take: a restart may build first.
 const ANSWER_WAIT: Duration = Duration::from_secs(3600);
 
@@ -170,18 +173,30 @@ impl Client {
 
     /// Asks for JSON.
     pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<serde_json::Value, Fault> {
-        let bytes = self.send(ask).await?.into_body().collect(ANSWER_BYTES_MAX).await?;
-        serde_json::from_slice(&bytes)
+        serde_json::from_str(&self.text(ask).await?)
             .map_err(|error| Fault::new(Kind::Bug, "the answer is not JSON").because(error))
+    }
+
+    /// Asks for text.
+    pub(crate) async fn text(&self, ask: Ask<'_>) -> Result<String, Fault> {
+        let bytes = self.send(ask).await?.into_body().collect(ANSWER_BYTES_MAX).await?;
+        String::from_utf8(bytes.into())
+            .map_err(|error| Fault::new(Kind::Bug, "the answer is not UTF-8").because(error))
     }
 }
 
 /// What an answer says that went wrong.
 async fn told(response: Response) -> Result<Fault, Fault> {
     let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_plain = kind.is_some_and(|kind| kind.starts_with("text/plain"));
     let bytes = response.into_body().collect(ANSWER_BYTES_MAX).await?;
     let problem: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let message = problem["error"].as_str().map_or_else(|| format!("the answer is {status}"), str::to_owned);
+    // Zipkin's API tells in plain text what is wrong.
+    let plain = std::str::from_utf8(&bytes).ok().filter(|_| is_plain).map(crate::term::harmless);
+    let plain = plain.filter(|text| (1..=TOLD_BYTES_MAX).contains(&text.len()));
+    let message = problem["error"].as_str().map(str::to_owned).or(plain);
+    let message = message.unwrap_or_else(|| format!("the answer is {status}"));
     let kind = match status {
         StatusCode::NOT_FOUND => Kind::NotFound,
         StatusCode::CONFLICT => Kind::Conflict,

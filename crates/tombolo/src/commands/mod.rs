@@ -12,6 +12,7 @@ mod init;
 mod messages;
 mod routes;
 mod store;
+mod traces;
 mod up;
 
 use crate::term;
@@ -45,6 +46,9 @@ enum Command {
     /// Look at consumers of messages, pause them, set them back, and deal with their dead letters
     #[command(subcommand)]
     Consumers(consumers::Consumers),
+    /// Find traces, show one as a waterfall, and follow them
+    #[command(subcommand)]
+    Traces(traces::Traces),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -78,6 +82,7 @@ impl Cli {
             Command::Routes(command) => command.run(),
             Command::Messages(command) => command.run(),
             Command::Consumers(command) => command.run(),
+            Command::Traces(command) => command.run(),
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),

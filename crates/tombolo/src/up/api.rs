@@ -168,8 +168,11 @@ impl Handler for Api {
                 None => no_streams(),
             };
         }
-        if let Some(traces) = self.traces.as_ref().filter(|_| super::traces::has(request.uri().path())) {
-            return traces.answer(request).await;
+        if super::traces::has(request.uri().path()) {
+            return match &self.traces {
+                Some(traces) => traces.answer(request).await,
+                None => no_traces(),
+            };
         }
         if Console::has(request.uri().path()) {
             return self.console.answer(request, shown, peer).await;
@@ -213,6 +216,14 @@ fn no_streams() -> Response {
     let value = serde_json::json!({
         "error": "there are no streams here",
         "hint": "a manifest with `streams:` has them",
+    });
+    json(StatusCode::NOT_FOUND, &value)
+}
+
+fn no_traces() -> Response {
+    let value = serde_json::json!({
+        "error": "there are no traces here",
+        "hint": "a manifest with `traces: {}` takes spans and keeps them",
     });
     json(StatusCode::NOT_FOUND, &value)
 }
