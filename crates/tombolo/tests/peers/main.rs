@@ -142,7 +142,9 @@ fn the_shops_walk_through_can_be_followed_to_the_letter() {
     let front = sh(&root, "curl -s localhost:9090/").1;
     assert!(front.contains("The island shop") && front.contains("Sea chart"), "{front}");
     let said = shop.stop();
-    let left: Vec<_> = std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
     if !was_kept {
         std::fs::remove_dir_all(kept).unwrap();
     }
@@ -151,7 +153,7 @@ fn the_shops_walk_through_can_be_followed_to_the_letter() {
     assert!(said.contains("all stopped"), "{said}");
     let killed: Vec<_> = said.lines().filter(|line| line.contains("killed")).collect();
     assert!(killed.len() == 1 && killed[0].starts_with("orders "), "the page kills orders, once: {killed:?}");
-    assert_eq!(left, ["store"], "what happened is kept, and nothing else is left behind");
+    assert_eq!(left, ["store", "traces"], "what happened is kept, and nothing else is left behind");
 }
 
 const PYTHON: &str = r#"

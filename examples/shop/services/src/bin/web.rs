@@ -1,16 +1,20 @@
 //! The front page: reads the catalog, the cart and the orders, and turns the page's buttons into calls.
-//! What can't be reached is left out of the page, with a sentence about it.
+//! What can't be reached is left out of the page, with a sentence about it. It also confirms orders to those who placed
+//! them, as messages come to it.
 
+use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderName, StatusCode};
-use axum::response::Html;
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use shop::order::Placed;
 use shop::page::{Notice, Page};
 use shop::{Answer, Caller, Name, Peer, Problem, User};
+use tombolo_client::{Append, Handlers, Message, Received, messages, names};
 
 #[derive(Clone)]
 struct Service {
@@ -40,6 +44,14 @@ struct Remove {
     sku: Name,
 }
 
+/// Whoever placed an order was told that it came in.
+#[derive(Serialize, Deserialize)]
+struct Confirmed {
+    to: String,
+}
+
+messages!(Confirmed);
+
 /// After a button, back to the page: a reload of it then presses nothing again.
 type Back = (StatusCode, [(HeaderName, String); 1]);
 
@@ -57,6 +69,7 @@ async fn main() -> Result<(), shop::Error> {
         .route("/cart/add", post(add))
         .route("/cart/remove", post(remove))
         .route("/order", post(order))
+        .route("/confirmations", post(confirmations))
         .fallback(lost)
         .with_state(service);
     shop::serve("web", app).await
@@ -133,6 +146,28 @@ async fn order(State(service): State<Service>, caller: Caller, User(user): User)
         Ok(Answer { status: StatusCode::CONFLICT, .. }) => Notice::CartEmpty,
         _ => Notice::PaymentFailed,
     }))
+}
+
+/// Messages that are brought here, one at a time.
+async fn confirmations(message: Bytes) -> Response {
+    let pushed = Handlers::new(()).on(confirm).push(&message).await;
+    let status = StatusCode::from_u16(pushed.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, [(CONTENT_TYPE, "application/json")], pushed.body).into_response();
+    if let Some(seconds) = pushed.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// The message is what is kept of a confirmation; there is no mail in this shop. One customer has no address.
+async fn confirm((): (), placed: Received<Placed>) -> Result<Append, tombolo_client::Error> {
+    let user = placed.user.as_str();
+    if user == "nobody" {
+        return Err(tombolo_client::Error::other("`nobody` has no address"));
+    }
+    let confirmed = Confirmed { to: format!("{user}@island.example") };
+    let stream = names::stream("confirmation", placed.entity_id());
+    Ok(Append::to(stream, confirmed.following(&placed)))
 }
 
 async fn lost() -> (StatusCode, &'static str) {
