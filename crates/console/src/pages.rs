@@ -310,4 +310,13 @@ mod tests {
             assert_eq!(found, Some(at), "{path}");
         }
     }
+
+    #[test]
+    fn each_page_is_in_the_guide() {
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/console.md");
+        let guide = std::fs::read_to_string(guide).unwrap();
+        for page in PAGES {
+            assert!(guide.contains(&format!("\n| `{}` |", page.address())), "{}", page.address());
+        }
+    }
 }

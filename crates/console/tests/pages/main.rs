@@ -5,6 +5,7 @@
 mod access;
 mod charts;
 mod consumers;
+mod large;
 mod overview;
 mod routes;
 mod services;

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Definitions, Handles, Lasting, Plane, Services, Settings};
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -263,4 +264,42 @@ fn message_plane(folder: &std::path::Path, clock: &Clock) -> (Store, Consumers) 
     });
     consumers.start();
     (store, consumers)
+}
+
+/// So many routes.
+pub(crate) fn many_routes(routes: u64) -> String {
+    let mut table = String::new();
+    for nth in 0..routes {
+        write!(
+            table,
+            "r{nth}: Path(\"/{nth}\") && Header(\"A\", \"b\") -> setPath(\"/x\") -> \"service://web\"; "
+        )
+        .unwrap();
+    }
+    table
+}
+
+/// Traces that are sent at once.
+const BATCH: u64 = 500;
+
+/// Keeps traces through six of ten services each, all within the last four minutes.
+pub(crate) async fn many_traces(world: &World, traces: u64) {
+    for batch in 0..traces.div_ceil(BATCH) {
+        let mut spans = Vec::new();
+        for trace in batch * BATCH + 1..=((batch + 1) * BATCH).min(traces) {
+            let before_ms = 1_000 + trace * 239_000 / traces;
+            for depth in 0..6 {
+                let (id, parent) = (format!("{}", depth + 1), format!("{depth}"));
+                let parent = if depth == 0 { "" } else { &parent };
+                let service = format!("s{}", (trace + depth) % 10);
+                let made = span(trace, &id, parent, "SERVER", &service, before_ms - depth, 60 - depth * 10);
+                spans.push(if trace % 20 == 0 && depth == 5 {
+                    made.replace(r#""name""#, r#""tags":{"error":"503"},"name""#)
+                } else {
+                    made
+                });
+            }
+        }
+        world.keep(&format!("[{}]", spans.join(","))).await;
+    }
 }
