@@ -15,6 +15,8 @@ use std::sync::Arc;
 const SIZES: Sizes = Sizes { node_width: 172.0, node_height: 58.0, gap_x: 150.0, gap_y: 34.0 };
 /// Around the drawing.
 const MARGIN: f64 = 12.0;
+/// A drawing of this width is still read when it is made as small as a window.
+const FITS_MAX: f64 = 1_700.0;
 /// Letters of a name that fit into a node.
 const NAME_LETTERS: usize = 19;
 /// From here on an edge or node is shown as one that fails.
@@ -97,13 +99,15 @@ fn drawing(map: &Map) -> Markup {
     );
     html! {
         div #map {
-            svg.map viewBox=(format!("{} {} {width} {height}", -MARGIN, -MARGIN)) width=(width) height=(height)
+            svg.map .fits[width <= FITS_MAX] viewBox=(format!("{} {} {width} {height}", -MARGIN, -MARGIN)) width=(width) height=(height)
                 role="group" aria-label=(spoken) {
                 defs {
                     marker #arrow viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
                         markerUnits="userSpaceOnUse" orient="auto" { path.head d="M0 0 L8 4 L0 8 z" {} }
                 }
-                @for (edge, line) in map.edges.iter().zip(&layout.lines) { (drawn_edge(edge, line)) }
+                @for (edge, line) in map.edges.iter().zip(&layout.lines) { (drawn_line(edge, line)) }
+                // Behind all lines, so that none goes through them.
+                @for (edge, line) in map.edges.iter().zip(&layout.lines) { (drawn_words(edge, line)) }
                 @for (node, spot) in map.nodes.iter().zip(&layout.nodes) { (drawn_node(node, *spot)) }
             }
             @if map.hidden > 0 {
@@ -127,13 +131,18 @@ fn latency(flow: Flow, ms: Option<f64>) -> String {
     if flow.is_bucketed { units::bucketed(ms) } else { units::ms(ms) }
 }
 
-fn drawn_edge(edge: &Edge, line: &[Spot]) -> Markup {
-    let middle = middle(line);
-    let class = format!("edge {} w{}{}", source_class(edge.source), width(edge.flow), failing(edge.flow));
+fn class(edge: &Edge) -> String {
+    format!("edge {} w{}{}", source_class(edge.source), width(edge.flow), failing(edge.flow))
+}
+
+fn drawn_line(edge: &Edge, line: &[Spot]) -> Markup {
+    html! { g class=(class(edge)) { path d=(curve(line)) marker-end="url(#arrow)" {} } }
+}
+
+fn drawn_words(edge: &Edge, line: &[Spot]) -> Markup {
     html! {
-        g class=(class) {
-            path d=(curve(line)) marker-end="url(#arrow)" {}
-            @if let (Some(flow), Some(spot)) = (edge.flow, middle) {
+        @if let (Some(flow), Some(spot)) = (edge.flow, middle(line)) {
+            g class=(class(edge)) {
                 text x=(round(spot.x)) y=(round(spot.y - 5.0)) {
                     (units::rate(flow.rate_per_s))
                     @if flow.error_share > 0.0 { tspan.bad { " " (units::share(flow.error_share)) " err" } }
@@ -224,9 +233,10 @@ fn curve(line: &[Spot]) -> String {
     path
 }
 
-/// Where words about a line stand: the middle of its first part.
+/// Where words about a line stand: the middle of its first part, or where it goes level through a column.
 fn middle(line: &[Spot]) -> Option<Spot> {
-    let (from, to) = (line.first()?, line.get(1)?);
+    let part = if line.len() > 2 { &line[1..] } else { line };
+    let (from, to) = (part.first()?, part.get(1)?);
     Some(Spot { x: f64::midpoint(from.x, to.x), y: f64::midpoint(from.y, to.y) })
 }
 
@@ -312,7 +322,7 @@ mod tests {
         let map = assemble(shop());
         let edge = map.edges.iter().find(|edge| edge.from == "web").unwrap();
         let line = [Spot { x: 0.0, y: 0.0 }, Spot { x: 100.0, y: 40.0 }];
-        expect![[r#"<g class="edge spans w2 failing"><path d="M0 0 C50 0 50 40 100 40" marker-end="url(#arrow)"></path><text x="50" y="15">2.0/s<tspan class="bad"> 5.0% err</tspan></text><text class="small" x="50" y="32">100 ms / 198 ms</text></g>"#]].assert_eq(&drawn_edge(edge, &line).into_string());
+        expect![[r#"<g class="edge spans w2 failing"><text x="50" y="15">2.0/s<tspan class="bad"> 5.0% err</tspan></text><text class="small" x="50" y="32">100 ms / 198 ms</text></g>"#]].assert_eq(&drawn_words(edge, &line).into_string());
         expect![[r#"<tr><td><a href="/services/web">web</a></td><td><a href="/services/cart">cart</a></td><td class="number">2.0/s</td><td class="number bad">5.0%</td><td class="number">100 ms</td><td class="number">198 ms</td><td><a href="/traces?serviceName=cart">spans</a></td></tr>"#]].assert_eq(&row(&map, edge).into_string());
     }
 

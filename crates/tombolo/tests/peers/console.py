@@ -72,6 +72,8 @@ class Browser:
         return self.script("return document.querySelector(arguments[0])?.innerText ?? ''", css)
 
     def click(self, css):
+        # The page scrolls smoothly, and the driver does not wait for it.
+        self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", css)
         self.ask("POST", f"/element/{self.element(css)}/click")
 
     def type(self, css, text):
@@ -167,6 +169,12 @@ def overview():
     eventually("the map has the calls", lambda: "stock" in browser.text("#calls"))
     assert browser.text("#map").count("p99") >= 1 or "/min" in browser.text("#map"), browser.text("#map")
     browser.check("overview")
+    # Several ways to one service, a way over several layers, and a circle.
+    for way in (["gateway", "web", "orders", "payments"], ["orders", "cart"], ["gateway", "api", "cart", "mysql"],
+                ["orders", "mysql"], ["payments", "web"], ["api", "search"]):
+        trace(way, failed=way[-1] == "payments")
+    eventually("the map has grown", lambda: "search" in browser.text("#map"))
+    browser.check("map")
     # A call that was not there comes by itself: the page is not loaded again.
     browser.script("window.stays = true")
     trace(["gateway", "web", "warehouse"])
