@@ -5,6 +5,7 @@
 //! Neither waits for another core, for a scrape or for a disk.
 
 pub mod access;
+pub mod doctor;
 mod grpc;
 mod guard;
 mod incoming;

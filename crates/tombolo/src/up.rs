@@ -4,6 +4,7 @@
 
 mod api;
 mod consumers;
+pub(crate) mod doctor;
 mod doors;
 mod gauges;
 mod house;

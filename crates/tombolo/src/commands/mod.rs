@@ -6,6 +6,7 @@ mod client;
 mod completions;
 mod console;
 mod consumers;
+mod doctor;
 mod gateway;
 mod guard;
 mod init;
@@ -49,6 +50,8 @@ enum Command {
     /// Find traces, show one as a waterfall, and follow them
     #[command(subcommand)]
     Traces(traces::Traces),
+    /// Say what the traffic tells of the architecture, with evidence and remedy
+    Doctor(doctor::Doctor),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -83,6 +86,7 @@ impl Cli {
             Command::Messages(command) => command.run(),
             Command::Consumers(command) => command.run(),
             Command::Traces(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),

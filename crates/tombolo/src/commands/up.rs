@@ -47,7 +47,7 @@ impl Up {
         runtime.block_on(async {
             let signals = Signals::new();
             let house = House::open(plan, screen).await?;
-            house.run(signals).await
+            Box::pin(house.run(signals)).await
         })?;
         Ok(ExitCode::SUCCESS)
     }

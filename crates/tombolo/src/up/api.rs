@@ -1,6 +1,7 @@
 //! The API of a running `tombolo up`, for `tombolo status` and its kin. Every caller shows the token of the run
 //! file: what services print may be secret, and a page in a browser must not be able to stop them.
 
+use super::doctor::Doctor;
 use super::house::Wish;
 use base::{Kind, queue};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use store::Embedded;
 use wire::{Body, Handler, Peer, Request, Response};
 
@@ -20,6 +22,9 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Most lines of one answer.
 const TAIL_MAX: usize = 10_000;
+
+/// How far back the doctor looks, if nobody says.
+const LOOKBACK: Duration = Duration::from_hours(24);
 
 /// Answers what other commands ask.
 #[derive(Clone)]
@@ -38,6 +43,8 @@ pub(crate) struct Api {
     pub(crate) traces: Option<super::traces::Apis>,
     /// The pages.
     pub(crate) console: Console,
+    /// Who says what they tell.
+    pub(crate) doctor: Option<Doctor>,
 }
 
 impl Api {
@@ -58,7 +65,25 @@ impl Api {
                 json(StatusCode::ACCEPTED, &serde_json::json!({ "stopping": true }))
             }
             (&Method::POST, ["api", "v1", "store", "backup"]) => self.backup(body).await,
+            (&Method::GET, ["api", "v1", "doctor"]) => {
+                self.doctor(request.uri.query().unwrap_or_default()).await
+            }
             _ => problem(StatusCode::NOT_FOUND, "no such part of the API"),
+        }
+    }
+
+    /// `?lookback=24h`: what the traces of that time say about the architecture.
+    async fn doctor(&self, query: &str) -> Response {
+        let Some(doctor) = &self.doctor else { return no_traces() };
+        let lookback = query.split('&').find_map(|pair| pair.strip_prefix("lookback="));
+        let lookback = lookback.map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy());
+        let lookback = match lookback.map_or(Ok(LOOKBACK), |text| base::parse_duration(&text)) {
+            Ok(lookback) => lookback,
+            Err(why) => return problem(StatusCode::BAD_REQUEST, &format!("`lookback`: {why}")),
+        };
+        match doctor.look(lookback).await {
+            Ok(report) => json(StatusCode::OK, &super::doctor::report(&report)),
+            Err(fault) => problem(StatusCode::SERVICE_UNAVAILABLE, &fault.to_string()),
         }
     }
 

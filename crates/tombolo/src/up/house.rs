@@ -3,6 +3,7 @@
 
 use super::api::Api;
 use super::consumers;
+use super::doctor::Doctor;
 use super::doors::Doors;
 use super::pages;
 use super::plan::{Plan, has_errors, read_manifest};
@@ -60,6 +61,7 @@ pub(crate) struct House {
     about: Arc<Mutex<serde_json::Value>>,
     /// The same for the console.
     shown: Arc<Mutex<About>>,
+    doctor: Option<Doctor>,
     wishes: queue::Receiver<Wish>,
     /// What happens to services, and what they print, from the first start on.
     heard: Heard,
@@ -190,6 +192,7 @@ impl House {
         });
         let heard = Heard { events: supervisor.events(), lines: supervisor.lines() };
         let about = Arc::new(Mutex::new(serde_json::Value::Null));
+        let doctor = traces.as_ref().map(|traces| Doctor::new(traces.store.clone()));
         let (wishes_sender, wishes) = queue::bounded(16);
         let token: Arc<str> = run.token.as_str().into();
         let shown = Arc::<Mutex<About>>::default();
@@ -211,6 +214,7 @@ impl House {
             embedded: streams.as_ref().and_then(|streams| streams.embedded.clone()),
             traces: traces.as_ref().map(|traces| traces.apis.clone()),
             console: pages::open(parts, &world),
+            doctor: doctor.clone(),
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
         let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());
@@ -232,6 +236,7 @@ impl House {
             run_file,
             about,
             shown,
+            doctor,
             wishes,
             heard,
             screen,
@@ -485,7 +490,7 @@ impl House {
         variables
     }
 
-    /// Keeps what `tombolo status` shows beside the services.
+    /// Keeps what `tombolo status` shows beside the services, and what the doctor knows of the manifest.
     fn tell_about(&self) {
         let scheme = if self.addresses.tls { "https" } else { "http" };
         let table = self.gateway.table();
@@ -512,6 +517,9 @@ impl House {
             "outside": self.plan.outside(),
         });
         *self.about.lock().unwrap_or_else(PoisonError::into_inner) = about;
+        if let Some(doctor) = &self.doctor {
+            doctor.know(super::doctor::facts(&self.plan, table.routes.iter().map(|route| &*route.source)));
+        }
     }
 
     /// Tells the planes where the healthy instances of our services are, as that changes.

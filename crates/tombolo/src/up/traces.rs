@@ -22,13 +22,13 @@ const FORWARD_END: Duration = Duration::from_secs(3);
 /// Holds what a collector wants to know (OpenTelemetry's specification of exporters).
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 /// The service that requests from outside come to.
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
 
 /// What is open of them.
 pub(crate) struct Traces {
     pub(crate) apis: Apis,
     pub(crate) doors: Doors,
-    store: SpanStore,
+    pub(crate) store: SpanStore,
     /// Takes the spans of what is carried.
     recorder: Recorder,
     /// Ends the servers: they outlive the services, which report until they end.
