@@ -13,6 +13,7 @@ mod init;
 mod messages;
 mod routes;
 mod store;
+mod top;
 mod traces;
 mod up;
 
@@ -52,6 +53,8 @@ enum Command {
     Traces(traces::Traces),
     /// Say what the traffic tells of the architecture, with evidence and remedy
     Doctor(doctor::Doctor),
+    /// Watch the rate, errors and durations of services and routes
+    Top(top::Top),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -87,6 +90,7 @@ impl Cli {
             Command::Consumers(command) => command.run(),
             Command::Traces(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::Top(command) => command.run(),
             Command::Store(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Logs(command) => command.run(),
