@@ -11,6 +11,7 @@ mod assets;
 mod causes;
 mod charts;
 mod consumers;
+mod doctor;
 mod frame;
 mod history;
 mod layout;
@@ -42,6 +43,7 @@ use proxy::Plane;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
+use telemetry::doctor::Doctor;
 use telemetry::spans::SpanStore;
 use tokio::sync::Semaphore;
 use wire::{Drain, Peer, Request, Response};
@@ -92,6 +94,8 @@ pub struct Planes {
     pub calls: Arc<Plane>,
     /// The spans, if they are taken.
     pub spans: Option<SpanStore>,
+    /// Who says what they tell of the architecture, where they are taken.
+    pub doctor: Option<Doctor>,
     /// The streams, if there are any.
     pub streams: Option<Streams>,
 }

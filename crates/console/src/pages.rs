@@ -5,8 +5,8 @@ use crate::asked::{self, Asked, Form};
 use crate::frame::{self, Frame};
 use crate::problem::Problem;
 use crate::{
-    Console, answer, causes, charts, consumers, lines, live, overview, routes, services, streams, trace,
-    traces,
+    Console, answer, causes, charts, consumers, doctor, lines, live, overview, routes, services, streams,
+    trace, traces,
 };
 use http::StatusCode;
 use maud::{Markup, html};
@@ -127,6 +127,12 @@ pub(crate) static PAGES: &[Page] = &[
         label: Some("Metrics"),
         is_live: true,
         show: |console, _| boxed(std::future::ready(charts::show(&console))),
+    },
+    Page {
+        path: "/doctor",
+        label: Some("Doctor"),
+        is_live: false,
+        show: |console, asked| boxed(doctor::show(console, asked)),
     },
     Page {
         path: "/sign-in",

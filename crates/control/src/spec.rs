@@ -53,7 +53,10 @@ pub(crate) fn plan(wanted: &Wanted, command: &Command, folder: &Path) -> Result<
             env: env.map(|(name, value)| (name.clone(), value.clone())).collect(),
         })
     });
-    env.extend(wanted.env.clone());
+    let mut all = wanted.usual.clone();
+    all.extend(env);
+    all.extend(wanted.env.clone());
+    let env = all;
     Ok(Plan { spec: Arc::new(Spec { argv: command.run.clone(), dir, env, port: command.port }), recipe })
 }
 
@@ -97,7 +100,7 @@ mod tests {
             filters_span: 0..0,
         };
         let env = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        (Wanted { service, env }, command)
+        (Wanted { service, env, usual: BTreeMap::new() }, command)
     }
 
     #[test]
@@ -110,12 +113,14 @@ mod tests {
         command.env = BTreeMap::from([("C", "env"), ("D", "env")].map(|(k, v)| (k.to_owned(), v.to_owned())));
         command.build = Some(vec!["make".to_owned()]);
         command.dir = Some("sub".into());
-        let (wanted, command) = wanted(command, &[("D", "given")]);
+        let (mut wanted, command) = wanted(command, &[("D", "given")]);
+        wanted.usual =
+            BTreeMap::from([("A", "usual"), ("U", "usual")].map(|(k, v)| (k.to_owned(), v.to_owned())));
         let plan = plan(&wanted, &command, folder.path()).ok().unwrap();
         let told = |env: &BTreeMap<String, String>| {
             env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(told(&plan.spec.env), "A=file B=second C=env D=given HOST=127.0.0.1");
+        assert_eq!(told(&plan.spec.env), "A=file B=second C=env D=given HOST=127.0.0.1 U=usual");
         assert_eq!(told(&plan.recipe.as_ref().unwrap().env), "A=file B=second C=env D=env");
         assert_eq!(plan.spec.dir, folder.path().join("sub"));
     }

@@ -44,6 +44,8 @@ pub struct Wanted {
     pub service: manifest::Service,
     /// Variables given to it besides its own, such as `CATALOG_URL`; they win over those.
     pub env: BTreeMap<String, String>,
+    /// Variables that hold unless its own say something else, such as `OTEL_SERVICE_NAME`.
+    pub usual: BTreeMap<String, String>,
 }
 
 /// What [`Supervisor::apply`] set about to do: names of services, in start order.

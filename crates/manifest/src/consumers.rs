@@ -281,7 +281,7 @@ impl Reader {
     }
 
     /// Texts, none of them empty.
-    fn texts(&mut self, node: &Node) -> Vec<String> {
+    pub(crate) fn texts(&mut self, node: &Node) -> Vec<String> {
         let Value::List(items) = &node.value else {
             self.wrong(node);
             return Vec::new();

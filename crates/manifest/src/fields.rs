@@ -477,6 +477,16 @@ pub(crate) static TRACES: Section<Traces> = Section {
                  variable `OTEL_EXPORTER_OTLP_HEADERS` holds what else it wants to know.",
             )
             .put(|r, node, t| t.forward = r.url(node)),
+        key("autocomplete", Kind::Texts)
+            .default_note("none")
+            .example("[environment, http.method]")
+            .doc("Tags whose values Zipkin's API offers to those who type a question.")
+            .put(|r, node, t| t.autocomplete = r.texts(node)),
+        key("origins", Kind::Texts)
+            .default_note("none")
+            .example("['http://localhost:3000']")
+            .doc("Pages of these origins may report spans and ask for them from a browser; `*` stands for all.")
+            .put(|r, node, t| t.origins = r.texts(node)),
     ],
 };
 

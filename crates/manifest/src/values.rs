@@ -310,6 +310,10 @@ pub struct Traces {
     pub strict_trace_id: bool,
     /// A collector that they are sent on to.
     pub forward: Option<String>,
+    /// Tags whose values are offered.
+    pub autocomplete: Vec<String>,
+    /// Pages of which origins may call; `*` stands for all.
+    pub origins: Vec<String>,
 }
 
 /// What is logged, and how.
@@ -381,6 +385,8 @@ impl Default for Traces {
             keep_size: 2 << 30,
             strict_trace_id: true,
             forward: None,
+            autocomplete: Vec::new(),
+            origins: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod calls;
 mod facts;
 mod graph;
+mod handle;
 mod observed;
 mod rules;
 mod sample;
@@ -14,6 +15,7 @@ mod tests;
 mod world;
 
 pub use facts::{Facts, OUTSIDE, Policy, Retry};
+pub use handle::Doctor;
 pub use observed::{CALLS_OF_A_TRACE_MAX, EVIDENCE_MAX, KEPT_MAX, Observed};
 pub use sample::{LATEST_MAX, OF_A_SERVICE_MAX, SERVICES_MAX, look};
 pub use table::{Minimum, RULES, Rule, reference};

@@ -235,3 +235,36 @@ fn spans_are_sent_on_to_another_collector_when_it_is_there() {
         "{shown}"
     );
 }
+
+#[test]
+fn services_know_where_spans_go_and_pages_that_are_named_may_ask() {
+    let (folder, zipkin, otlp) = folder();
+    let manifest = std::fs::read_to_string(folder.path().join("tombolo.yaml")).expect("it was written");
+    let manifest =
+        manifest.replace("traces: {", "traces: {autocomplete: [env], origins: ['http://page.example'], ");
+    folder.write(
+        "tombolo.yaml",
+        &format!(
+            "{manifest}services:\n  app: &app {{run: 'echo $OTEL_SERVICE_NAME to $OTEL_EXPORTER_OTLP_ENDPOINT; exec sleep 600', \
+             health: off}}\n  own: {{<<: *app, env: {{OTEL_SERVICE_NAME: mine}}}}\n"
+        ),
+    );
+    let mut running = folder.start(&["up"]);
+    running.wait_for(&format!("app | app to {otlp}"));
+    running.wait_for(&format!("own | mine to {otlp}"));
+    let span = SPAN.replace("\"duration\":5", "\"duration\":5,\"tags\":{\"env\":\"prod\"}");
+    let sent =
+        curl(&["-H", "Content-Type: application/json", "-d", &span, &format!("{zipkin}/api/v2/spans")]);
+    assert_eq!(sent, "");
+    eventually("values are offered", || {
+        let values = curl(&[&format!("{zipkin}/api/v2/autocompleteValues?key=env")]);
+        (values == r#"["prod"]"#).then_some(())
+    });
+    let asked = |origin: &str| {
+        curl(&["-i", "-H", &format!("Origin: {origin}"), &format!("{zipkin}/api/v2/services")]).to_lowercase()
+    };
+    assert!(asked("http://page.example").contains("access-control-allow-origin: http://page.example"));
+    assert!(asked("http://evil.example").starts_with("http/1.1 403"));
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait(), 0);
+}

@@ -5,6 +5,7 @@
 mod access;
 mod charts;
 mod consumers;
+mod doctor;
 mod large;
 mod overview;
 mod routes;

@@ -123,6 +123,7 @@ impl World {
             gateway: gateway.clone(),
             calls,
             spans: spans.clone(),
+            doctor: spans.clone().map(telemetry::doctor::Doctor::new),
             streams: store
                 .clone()
                 .zip(consumers.clone())

@@ -199,7 +199,7 @@ pub(crate) fn wanted(name: &str, mut command: Command) -> Wanted {
         filters: String::new(),
         filters_span: 0..0,
     };
-    Wanted { service, env: BTreeMap::new() }
+    Wanted { service, env: BTreeMap::new(), usual: BTreeMap::new() }
 }
 
 pub(crate) fn after(mut command: Command, service: &str, when: StartWhen) -> Command {

@@ -106,6 +106,6 @@ async fn supervise(dir: &str) -> Result<(), Fault> {
         filters: String::new(),
         filters_span: 0..0,
     };
-    supervisor.apply(vec![Wanted { service, env: BTreeMap::new() }]).await?;
+    supervisor.apply(vec![Wanted { service, env: BTreeMap::new(), usual: BTreeMap::new() }]).await?;
     std::future::pending().await
 }

@@ -1,7 +1,6 @@
 //! The API of a running `tombolo up`, for `tombolo status` and its kin. Every caller shows the token of the run
 //! file: what services print may be secret, and a page in a browser must not be able to stop them.
 
-use super::doctor::Doctor;
 use super::house::Wish;
 use base::{Kind, queue};
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use store::Embedded;
+use telemetry::doctor::Doctor;
 use wire::{Body, Handler, Peer, Request, Response};
 
 /// Bytes of what a call brings, of those that are not for streams.

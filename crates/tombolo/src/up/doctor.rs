@@ -2,48 +2,16 @@
 //! what it finds, as JSON.
 
 use super::plan::Plan;
-use base::Fault;
 use eskip::{Arg, Backend, Call, Route};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use telemetry::doctor::{
     Facts, Finding, LATEST_MAX, OF_A_SERVICE_MAX, OUTSIDE, Policy, Report, Retry, Severity,
 };
-use telemetry::spans::SpanStore;
 
 /// What is tried again at most, as a share of all calls, if the filter `retry` does not say.
 const RETRY_BUDGET: f64 = 0.2;
-
-/// Looks at the traces that are kept, for whoever asks. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Doctor {
-    store: SpanStore,
-    /// What is declared now.
-    facts: Arc<Mutex<Facts>>,
-    /// Traces are looked at for one at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Doctor {
-    /// One who knows of nothing yet that is declared.
-    pub(crate) fn new(store: SpanStore) -> Self {
-        Self { store, facts: Arc::default(), turn: Arc::default() }
-    }
-
-    /// This is declared from now on.
-    pub(crate) fn know(&self, facts: Facts) {
-        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
-    }
-
-    /// What the traces say that began within this time before now.
-    pub(crate) async fn look(&self, lookback: Duration) -> Result<Report, Fault> {
-        let _turn = self.turn.lock().await;
-        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        telemetry::doctor::look(&self.store, facts, lookback).await
-    }
-}
 
 /// What a manifest declares, with the gateway's routes.
 pub(crate) fn facts<'a>(plan: &Plan, routes: impl IntoIterator<Item = &'a Route>) -> Facts {

@@ -3,7 +3,6 @@
 
 use super::api::Api;
 use super::consumers;
-use super::doctor::Doctor;
 use super::doors::Doors;
 use super::pages;
 use super::plan::{Plan, has_errors, read_manifest};
@@ -26,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use telemetry::AccessLog;
 use telemetry::access::Format;
+use telemetry::doctor::Doctor;
 use tokio::sync::Notify;
 use wire::{Limits, ServerTls};
 
@@ -204,6 +204,7 @@ impl House {
             calls: &calls,
             streams: streams.as_ref(),
             traces: traces.as_ref(),
+            doctor: doctor.clone(),
         };
         let api = Api {
             token,
@@ -470,7 +471,11 @@ impl House {
             .services
             .iter()
             .filter(|service| matches!(service.source, ServiceSource::Run(_)))
-            .map(|service| Wanted { service: service.clone(), env: self.variables(&service.name) })
+            .map(|service| Wanted {
+                service: service.clone(),
+                env: self.variables(&service.name),
+                usual: self.addresses.traces.variables(&service.name).collect(),
+            })
             .collect();
         let applied = self.supervisor.apply(wanted).await?;
         self.screen.applied(&applied);

@@ -8,6 +8,7 @@ use console::{About, Console, Planes};
 use control::Supervisor;
 use proxy::Plane;
 use std::sync::{Arc, Mutex};
+use telemetry::doctor::Doctor;
 
 /// What the console is made of beside the world.
 pub(crate) struct Parts<'a> {
@@ -18,6 +19,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) calls: &'a Arc<Plane>,
     pub(crate) streams: Option<&'a Streams>,
     pub(crate) traces: Option<&'a Traces>,
+    pub(crate) doctor: Option<Doctor>,
 }
 
 /// Opens the console, and reads for it what is counted as long as the world lasts.
@@ -30,6 +32,7 @@ pub(crate) fn open(parts: Parts<'_>, world: &World) -> Console {
         supervisor: parts.supervisor.clone(),
         gateway: parts.gateway.clone(),
         calls: parts.calls.clone(),
+        doctor: parts.doctor,
         spans: parts.traces.map(Traces::store),
         streams: parts.streams.map(Streams::handles),
     });

@@ -54,6 +54,23 @@ impl Doors {
     }
 }
 
+impl Doors {
+    /// What OpenTelemetry's libraries read: under which name a service reports its spans, and where to. What the
+    /// environment says already stays.
+    pub(crate) fn variables(self, service: &str) -> impl Iterator<Item = (String, String)> {
+        let otlp = self.otlp_http.map(|address| format!("http://{address}"));
+        let protocol = otlp.as_ref().map(|_| "http/protobuf".to_owned());
+        let name = self.named().next().map(|_| service.to_owned());
+        let variables = [
+            ("OTEL_SERVICE_NAME", name),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ];
+        let is_free = |(name, _): &(&str, _)| std::env::var_os(name).is_none();
+        variables.into_iter().filter(is_free).filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    }
+}
+
 /// What answers calls.
 #[derive(Clone)]
 pub(crate) struct Apis {
@@ -107,8 +124,10 @@ impl Traces {
             keep_age: wished.keep_age,
             keep_bytes: wished.keep_size,
             strict_trace_id: wished.strict_trace_id,
+            autocomplete_keys: wished.autocomplete.clone(),
             ..Settings::default()
         };
+        let guard = Guard { origins: wished.origins.clone() };
         let dir = plan.folder.join(&wished.dir);
         let (store, notes) = SpanStore::open(&dir, settings, world.clock.clone())?;
         for note in &notes {
@@ -116,8 +135,11 @@ impl Traces {
         }
         let collector = wished.forward.as_deref().map(collector).transpose()?;
         let apis = Apis {
-            zipkin: zipkin::Api::new(store.clone(), zipkin::Options::default()),
-            otlp: otlp::Api::new(store.clone(), Guard::default()),
+            zipkin: zipkin::Api::new(
+                store.clone(),
+                zipkin::Options { guard: guard.clone(), ..zipkin::Options::default() },
+            ),
+            otlp: otlp::Api::new(store.clone(), guard),
         };
         let (drainer, drain) = Drainer::new();
         let (scope, forwarding) = (super::streams::new_scope(world), super::streams::new_scope(world));

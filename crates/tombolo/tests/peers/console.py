@@ -355,10 +355,18 @@ def charts():
 
 
 @story
+def doctor():
+    ask_gateway("/shop", 5)
+    browser.go("/doctor")
+    eventually("traces are looked at", lambda: "Looked at" in browser.text("body") and "No traces" not in browser.text("body"))
+    browser.check("doctor")
+
+
+@story
 def twins():
     """Every page that the others went through has a twin that is JSON, and none is blank without a script."""
     for path in ("/overview", "/traces", "/routes", "/services", "/services/web", "/streams", "/streams/order",
-                 "/consumers", "/consumers/billing", "/charts"):
+                 "/consumers", "/consumers/billing", "/charts", "/doctor"):
         json.loads(call("GET", api + path + ".json"))
         assert len(call("GET", api + path)) > 1_500, path
 
