@@ -245,13 +245,13 @@ fn services_know_where_spans_go_and_pages_that_are_named_may_ask() {
     folder.write(
         "tombolo.yaml",
         &format!(
-            "{manifest}services:\n  app: &app {{run: 'echo $OTEL_SERVICE_NAME to $OTEL_EXPORTER_OTLP_ENDPOINT; exec sleep 600', \
-             health: off}}\n  own: {{<<: *app, env: {{OTEL_SERVICE_NAME: mine}}}}\n"
+            "{manifest}services:\n  app: {{run: &run 'echo $OTEL_SERVICE_NAME to $OTEL_EXPORTER_OTLP_ENDPOINT; exec sleep 600'}}\n  \
+             own: {{run: *run, env: {{OTEL_SERVICE_NAME: mine}}}}\n"
         ),
     );
     let mut running = folder.start(&["up"]);
-    running.wait_for(&format!("app | app to {otlp}"));
-    running.wait_for(&format!("own | mine to {otlp}"));
+    running.wait_for(&format!("| app to {otlp}"));
+    running.wait_for(&format!("| mine to {otlp}"));
     let span = SPAN.replace("\"duration\":5", "\"duration\":5,\"tags\":{\"env\":\"prod\"}");
     let sent =
         curl(&["-H", "Content-Type: application/json", "-d", &span, &format!("{zipkin}/api/v2/spans")]);
