@@ -17,6 +17,10 @@ const SIZES: Sizes = Sizes { node_width: 172.0, node_height: 58.0, gap_x: 150.0,
 const MARGIN: f64 = 12.0;
 /// A drawing of this width is still read when it is made as small as a window.
 const FITS_MAX: f64 = 1_700.0;
+/// How far below its place a line that goes back is drawn.
+const BACK_LINE: f64 = 12.0;
+/// The same for the words about it.
+const BACK_WORDS: f64 = 38.0;
 /// Letters of a name that fit into a node.
 const NAME_LETTERS: usize = 19;
 /// From here on an edge or node is shown as one that fails.
@@ -218,8 +222,15 @@ fn round(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
-/// A line through its points, level at each.
+/// Whether a line goes back, to who calls.
+fn goes_back(line: &[Spot]) -> bool {
+    line.first().zip(line.last()).is_some_and(|(first, last)| first.x > last.x)
+}
+
+/// A line through its points, level at each. One that goes back keeps apart from one that comes.
 fn curve(line: &[Spot]) -> String {
+    let aside = if goes_back(line) { BACK_LINE } else { 0.0 };
+    let line: Vec<Spot> = line.iter().map(|spot| Spot { x: spot.x, y: spot.y + aside }).collect();
     let mut path = String::new();
     for pair in line.windows(2) {
         let (from, to) = (pair[0], pair[1]);
@@ -237,7 +248,8 @@ fn curve(line: &[Spot]) -> String {
 fn middle(line: &[Spot]) -> Option<Spot> {
     let part = if line.len() > 2 { &line[1..] } else { line };
     let (from, to) = (part.first()?, part.get(1)?);
-    Some(Spot { x: f64::midpoint(from.x, to.x), y: f64::midpoint(from.y, to.y) })
+    let aside = if goes_back(line) { BACK_WORDS } else { 0.0 };
+    Some(Spot { x: f64::midpoint(from.x, to.x), y: f64::midpoint(from.y, to.y) + aside })
 }
 
 fn calls(map: &Map) -> Markup {
@@ -306,6 +318,19 @@ mod tests {
     use crate::map::assemble;
     use crate::map::tests::shop;
     use expect_test::expect;
+
+    #[test]
+    fn two_that_call_each_other_have_words_that_can_be_read() {
+        let there = [Spot { x: 0.0, y: 50.0 }, Spot { x: 100.0, y: 20.0 }];
+        let back = [there[1], there[0]];
+        let (one, other) = (middle(&there).unwrap(), middle(&back).unwrap());
+        // Two lines of words, and a gap.
+        assert!(other.y - one.y > 34.0, "{one:?} {other:?}");
+        assert_eq!(
+            (curve(&there), curve(&back)),
+            ("M0 50 C50 50 50 20 100 20".into(), "M100 32 C50 32 50 62 0 62".into())
+        );
+    }
 
     #[test]
     fn a_name_is_never_markup() {
