@@ -13,7 +13,7 @@ mod state;
 mod tend;
 mod tls;
 
-pub use outbox::{Outbox, OutboxRow};
+pub use outbox::{Outbox, OutboxRow, RowKey};
 
 use crate::{
     Answer, Append, AppendError, Appended, CategoryInfo, Direction, Encrypted, Engine, Message, Page, Read,

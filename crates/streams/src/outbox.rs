@@ -5,7 +5,7 @@
 use crate::http::append::is_there;
 use base::{Clock, Fault};
 use std::time::Duration;
-use store::{Append, AppendError, NewMessage, OutboxRow, State, Store, Uuid};
+use store::{Append, AppendError, NewMessage, OutboxRow, RowKey, State, Store, Uuid};
 
 const HOLD: Duration = Duration::from_secs(10);
 /// How often is asked for the lease that another node has.
@@ -108,6 +108,9 @@ pub async fn run(
     }
 }
 
+/// A row that is a message, with its stream.
+type Row = (RowKey, String, NewMessage);
+
 struct Import {
     store: Store,
     table: store::Outbox,
@@ -120,11 +123,11 @@ impl Import {
     async fn page(&mut self) -> Result<usize, Fault> {
         let rows = self.table.page().await?;
         let count = rows.len();
-        let mut good: Vec<(i64, String, NewMessage)> = Vec::with_capacity(count);
-        for OutboxRow { position, message } in rows {
+        let mut good: Vec<Row> = Vec::with_capacity(count);
+        for OutboxRow { key, message } in rows {
             match message {
-                Ok((stream, message)) => good.push((position, stream, message)),
-                Err(reason) => self.refuse(position, reason).await?,
+                Ok((stream, message)) => good.push((key, stream, message)),
+                Err(reason) => self.refuse(&key, reason).await?,
             }
         }
         if good.is_empty() {
@@ -138,18 +141,15 @@ impl Import {
             }
             Err(error) => return Err(error.into()),
         }
-        let positions: Vec<i64> = good.iter().map(|(position, ..)| *position).collect();
-        if !positions.is_empty() {
-            self.table.done(&positions).await?;
+        let done: Vec<RowKey> = good.into_iter().map(|(key, ..)| key).collect();
+        if !done.is_empty() {
+            self.table.done(&done).await?;
         }
         Ok(count)
     }
 
     /// Appends one row after the other, and answers those that are there now.
-    async fn singly(
-        &mut self,
-        rows: Vec<(i64, String, NewMessage)>,
-    ) -> Result<Vec<(i64, String, NewMessage)>, Fault> {
+    async fn singly(&mut self, rows: Vec<Row>) -> Result<Vec<Row>, Fault> {
         let mut good = Vec::with_capacity(rows.len());
         for row in rows {
             let append = together(std::slice::from_ref(&row)).remove(0);
@@ -164,23 +164,23 @@ impl Import {
             };
             match reason {
                 None => good.push(row),
-                Some(reason) => self.refuse(row.0, reason).await?,
+                Some(reason) => self.refuse(&row.0, reason).await?,
             }
         }
         Ok(good)
     }
 
-    async fn refuse(&mut self, position: i64, reason: String) -> Result<(), Fault> {
-        self.table.refuse(position, &reason).await?;
-        self.refused.push((position, reason));
+    async fn refuse(&mut self, row: &RowKey, reason: String) -> Result<(), Fault> {
+        self.table.refuse(row, &reason).await?;
+        self.refused.push((row.position, reason));
         Ok(())
     }
 }
 
 /// Appends of these rows in their order; neighbours of one stream are one.
-fn together(rows: &[(i64, String, NewMessage)]) -> Vec<Append> {
+fn together(rows: &[Row]) -> Vec<Append> {
     let neighbours = rows.chunk_by(|(_, one, _), (_, next, _)| one == next);
-    let append = |rows: &[(i64, String, NewMessage)]| Append {
+    let append = |rows: &[Row]| Append {
         stream: rows.first().map(|(_, stream, _)| stream.clone()).unwrap_or_default(),
         expected_version: None,
         messages: rows.iter().map(|(.., message)| message.clone()).collect(),

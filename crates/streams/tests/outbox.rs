@@ -236,6 +236,25 @@ async fn rows_that_a_trigger_keeps_are_told_and_appended_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_at_one_position_are_told_apart_and_none_is_lost() {
+    let place = Place::new(
+        "CREATE TABLE outbox (position bigint, id text, stream_name text, type text, data jsonb, metadata jsonb, refused text)",
+    );
+    // More than one page of them, of which some are bad.
+    place.sql(
+        "INSERT INTO outbox SELECT 7, upper(gen_random_uuid()::text), CASE WHEN n % 100 = 0 THEN NULL ELSE 'invoice-1' END,
+            'T', to_jsonb(n) FROM generate_series(1, 1200) AS n",
+    );
+    let running = place.start();
+    until("the good ones are gone", async || place.left() == "12").await;
+    let store = place.store();
+    assert_eq!(store.version("invoice-1").await.unwrap(), 1_187);
+    assert_eq!(place.sql("SELECT DISTINCT refused FROM outbox"), "it has no `stream_name`");
+    assert!(place.told().iter().all(|told| told.starts_with("billing refused 7: ")), "{:?}", place.told());
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_of_others_is_read_through_a_view() {
     let place = Place::new(
         "CREATE TABLE outbox_event (seq bigserial PRIMARY KEY, event_id uuid DEFAULT gen_random_uuid(),

@@ -228,6 +228,18 @@ fn spans_are_sent_on_to_another_collector_when_it_is_there() {
     collector.signal(Signal::SIGINT);
     assert_eq!(collector.wait(), 0);
 
+    // To itself is for ever.
+    folder.write(
+        "tombolo.yaml",
+        &manifest
+            .replace("traces: {", "traces: {forward: 'http://localhost:PORT/v1/traces', ")
+            .replace("PORT", own_zipkin.rsplit(':').next().unwrap_or_default()),
+    );
+    let shown = folder.run(&["up"]);
+    assert!(
+        shown.contains("error: `forward` of `traces` is where spans come in") && shown.ends_with("exit 1\n"),
+        "{shown}"
+    );
     folder.write("tombolo.yaml", "traces: {forward: 'http://ann:s3cret@collector:4318'}\n");
     let shown = folder.run(&["check"]);
     assert!(

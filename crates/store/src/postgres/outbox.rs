@@ -46,7 +46,7 @@ pub struct Outbox {
     told: Arc<Notify>,
     open: Option<Open>,
     /// The first row that was taken away last.
-    gone: Option<i64>,
+    gone: Option<RowKey>,
 }
 
 /// A connection, and the statements for the table as the server spells it.
@@ -58,11 +58,21 @@ struct Open {
     refuse: String,
 }
 
+/// Names a row. Neither part has to be unique, as nobody may have seen to it; a row that nobody read is never taken for
+/// one that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowKey {
+    /// Its place among the others.
+    pub position: i64,
+    /// Its `id` as it stands there.
+    id: Option<String>,
+}
+
 /// A row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// Its place among the others.
-    pub position: i64,
+    /// Which it is.
+    pub key: RowKey,
     /// The stream and the message, or why it can be none.
     pub message: Result<(String, NewMessage), String>,
 }
@@ -88,7 +98,7 @@ impl Outbox {
         let rows = rows.await?;
         let rows: Vec<OutboxRow> =
             rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.links.failed(error))?;
-        if self.gone.is_some() && rows.first().map(|row| row.position) == self.gone {
+        if self.gone.is_some() && rows.first().map(|row| &row.key) == self.gone.as_ref() {
             let text = format!("rows of {} are not gone after they were deleted", self.place());
             return Err(Fault::new(Kind::Conflict, text)
                 .blame(Blame::Neighbour)
@@ -98,22 +108,24 @@ impl Outbox {
     }
 
     /// Takes rows away that are appended.
-    pub async fn done(&mut self, positions: &[i64]) -> Result<(), Fault> {
+    pub async fn done(&mut self, rows: &[RowKey]) -> Result<(), Fault> {
+        let (positions, ids): (Vec<i64>, Vec<&str>) =
+            rows.iter().map(|row| (row.position, row.id.as_deref().unwrap_or_default())).unzip();
         let deleted = self.ask(async |open| {
             let done = open.link.statement(&open.done).await?;
-            open.link.client.execute(&done, &[&positions]).await
+            open.link.client.execute(&done, &[&positions, &ids]).await
         });
         deleted.await?;
-        self.gone = positions.first().copied();
+        self.gone = rows.first().cloned();
         Ok(())
     }
 
     /// Leaves a row aside that can't be appended, with the reason, until somebody sets `refused` to null again.
-    pub async fn refuse(&mut self, position: i64, reason: &str) -> Result<(), Fault> {
+    pub async fn refuse(&mut self, row: &RowKey, reason: &str) -> Result<(), Fault> {
         let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
         let updated = self.ask(async |open| {
             let refuse = open.link.statement(&open.refuse).await?;
-            open.link.client.execute(&refuse, &[&position, &reason]).await
+            open.link.client.execute(&refuse, &[&row.position, &row.id, &reason]).await
         });
         updated.await.map(drop)
     }
@@ -156,8 +168,14 @@ impl Outbox {
         Ok(Open {
             link,
             page: PAGE.replace("{table}", &table).replace("{name_chars}", &NAME_CHARS.to_string()),
-            done: format!("DELETE FROM {table} WHERE position = ANY($1)"),
-            refuse: format!("UPDATE {table} SET refused = $2 WHERE position = $1"),
+            done: format!(
+                "DELETE FROM {table} AS rows USING unnest($1::bigint[], $2::text[]) AS done (position, id)
+                WHERE rows.position = done.position AND rows.id::text = done.id AND rows.refused IS NULL"
+            ),
+            refuse: format!(
+                "UPDATE {table} SET refused = $3
+                WHERE position = $1 AND id::text IS NOT DISTINCT FROM $2::text AND refused IS NULL"
+            ),
         })
     }
 
@@ -217,5 +235,6 @@ fn read(row: &Row) -> Result<OutboxRow, tokio_postgres::Error> {
         let (data, metadata) = (json("data", data)?, json("metadata", metadata)?);
         Ok((stream.to_owned(), NewMessage { id, kind: kind.to_owned(), data, metadata }))
     };
-    Ok(OutboxRow { position: position.unwrap_or_default(), message: message() })
+    let key = RowKey { position: position.unwrap_or_default(), id: id.map(str::to_owned) };
+    Ok(OutboxRow { key, message: message() })
 }

@@ -89,6 +89,13 @@ impl Collector {
         })
     }
 
+    /// Whether it is this address: spans sent there would come back for ever.
+    pub fn is_at(&self, address: std::net::SocketAddr) -> bool {
+        let host = self.origin.host.as_str();
+        let is_here = host == "localhost" || host.parse() == Ok(address.ip());
+        is_here && self.origin.port == address.port()
+    }
+
     fn request(&self, body: &[u8]) -> Request {
         let mut request = Request::new(Body::full(body.to_vec()));
         *request.method_mut() = Method::POST;

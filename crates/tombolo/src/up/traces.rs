@@ -143,15 +143,6 @@ impl Traces {
         };
         let (drainer, drain) = Drainer::new();
         let (scope, forwarding) = (super::streams::new_scope(world), super::streams::new_scope(world));
-        if let Some(collector) = collector {
-            let follower = store.follow(FORWARD_BYTES_MAX);
-            let (clock, chance) = (world.clock.clone(), world.chance.clone());
-            forwarding.spawn_once(
-                "forward spans",
-                OnError::Report,
-                otlp::forward(follower, collector, clock, chance, tell),
-            );
-        }
         let usual = manifest::Traces::default();
         let open = Open { screen, scope: &scope, drain };
         let doors = Doors {
@@ -159,6 +150,20 @@ impl Traces {
             otlp_http: open.door("OTLP over HTTP", wished.otlp_http, usual.otlp_http, &apis.otlp)?,
             otlp_grpc: open.door("OTLP over gRPC", wished.otlp_grpc, usual.otlp_grpc, &apis.otlp)?,
         };
+        if let Some(collector) = collector {
+            let own = doors.named().map(|(_, door)| door).chain([plan.manifest.gateway.api]);
+            if own.into_iter().any(|door| collector.is_at(door)) {
+                return Err(Fault::new(
+                    Kind::Invalid,
+                    "`forward` of `traces` is where spans come in: they would come back for ever",
+                )
+                .hint("name another collector, or leave `forward` out"));
+            }
+            let follower = store.follow(FORWARD_BYTES_MAX);
+            let (clock, chance) = (world.clock.clone(), world.chance.clone());
+            let sends = otlp::forward(follower, collector, clock, chance, tell);
+            forwarding.spawn_once("forward spans", OnError::Report, sends);
+        }
         recorder.offer_to(store.clone())?;
         count(world, &recorder, &store);
         Ok(Some(Self { apis, doors, store, recorder, drainer, scope, forwarding }))
