@@ -56,12 +56,17 @@ impl Place {
     }
 
     fn start_with(&self, store: Store, state: State, every: Duration) -> JoinHandle<Result<(), base::Fault>> {
-        let outbox = Outbox {
-            name: "billing".into(),
-            url: self.server.url(&self.database),
-            table: "outbox".into(),
-            every,
-        };
+        self.start_at(self.server.url(&self.database), store, state, every)
+    }
+
+    fn start_at(
+        &self,
+        url: String,
+        store: Store,
+        state: State,
+        every: Duration,
+    ) -> JoinHandle<Result<(), base::Fault>> {
+        let outbox = Outbox { name: "billing".into(), url, table: "outbox".into(), every };
         let told = self.told.clone();
         let tell = move |outbox: &Outbox, news| {
             let text = match news {
@@ -273,6 +278,42 @@ async fn a_table_of_others_is_read_through_a_view() {
     until("it is told", async || place.told().len() == 1).await;
     assert_eq!(place.sql("SELECT failed FROM outbox_event"), "it has no `type`");
     running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_crashes_in_between_is_told_once_and_nothing_is_lost_or_twice() {
+    const ROWS: usize = 3_000;
+    let mut server = Server::start();
+    let mut place = Place::new("");
+    place.database = server.database();
+    let url = server.url(&place.database);
+    server.run(&place.database, TABLE);
+    server.run(
+        &place.database,
+        &format!(
+            "INSERT INTO outbox (stream_name, type, data)
+                SELECT 'invoice-1', 'T', to_jsonb(n) FROM generate_series(1, {ROWS}) AS n"
+        ),
+    );
+    let store = place.store();
+    let running = place.start_at(url, store.clone(), place.embedded.state(), Duration::from_millis(20));
+    // In the midst of it.
+    until("some are appended", async || store.version("invoice-1").await.unwrap() > 300).await;
+    server.crash();
+    until("it is told", async || place.told().len() == 1).await;
+    assert!(place.told()[0].starts_with("halted: "), "{:?}", place.told());
+    server.resume();
+    until("it goes on", async || place.told().len() == 2).await;
+    assert_eq!(place.told()[1], "resumed");
+    until("all are gone", async || server.run(&place.database, "SELECT count(*) FROM outbox") == "0").await;
+    running.abort();
+    let page = store.read(Read::stream("invoice-1").limit(ROWS * 2)).await.unwrap();
+    let numbers: Vec<usize> = page
+        .messages
+        .iter()
+        .map(|message| message.data.as_ref().unwrap().as_str().parse().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=ROWS).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
