@@ -43,6 +43,8 @@ pub const API_URL: &str = "TOMBOLO_API_URL";
 pub struct Client {
     transport: Arc<dyn Transport>,
     clock: Clock,
+    /// The trace of what is written that is in none.
+    trace: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Client {
@@ -70,7 +72,13 @@ impl Client {
 
     /// Streams over any transport.
     pub fn over(transport: impl Transport, clock: Clock) -> Self {
-        Self { transport: Arc::new(transport), clock }
+        Self { transport: Arc::new(transport), clock, trace: None }
+    }
+
+    /// The same, whose messages are written in this trace unless they follow others: `traceparent` of the request that
+    /// they are written for (W3C Trace Context).
+    pub fn in_trace(&self, traceparent: Option<&str>) -> Self {
+        Self { trace: traceparent.map(Arc::from), ..self.clone() }
     }
 
     /// Streams in memory, for tests: gone with the last clone.
@@ -158,6 +166,11 @@ impl Client {
                 messages.map(|message| *message.id.get_or_insert_with(Uuid::new_v4)).collect();
             ids.first().map(Uuid::to_string).unwrap_or_default()
         });
+        if let Some(trace) = &self.trace {
+            for message in appends.iter_mut().flat_map(|append| &mut append.messages) {
+                message.metadata.trace.get_or_insert_with(|| trace.to_string());
+            }
+        }
         if appends.iter().all(|append| append.messages.is_empty()) {
             return Err(invalid("there is nothing to append"));
         }

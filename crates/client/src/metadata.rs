@@ -7,6 +7,9 @@ use base::UnixTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+/// Names the span that something belongs to: a field of a call, and of what is kept of a message.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
 /// The metadata of a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +26,10 @@ pub struct Metadata {
     /// When it was written. Known once it was written; never stored.
     #[serde(skip)]
     pub time: Option<UnixTime>,
+    /// The trace that it is written in, as `traceparent` has it (W3C Trace Context): told with the append and never
+    /// stored. What stands in the message is the span of its append.
+    #[serde(skip)]
+    pub trace: Option<String>,
     /// The stream of the message that this one follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_message_stream_name: Option<String>,
@@ -47,7 +54,7 @@ pub struct Metadata {
     /// The version of the message's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<String>,
-    /// Fields of others, such as `traceparent`. They are kept, and nothing follows from them.
+    /// Fields of others, such as `traceparent`, which names the span of its append. They are kept as they are.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }
@@ -58,7 +65,7 @@ fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>,
 }
 
 impl Metadata {
-    /// Continues where `previous` left off: that is the cause of this, and its correlation, reply stream and
+    /// Continues where `previous` left off: that is the cause of this, and its correlation, reply stream, trace and
     /// properties are taken over. Local properties are not.
     pub fn follow(&mut self, previous: &Metadata) {
         self.causation_message_stream_name.clone_from(&previous.stream_name);
@@ -66,6 +73,10 @@ impl Metadata {
         self.causation_message_global_position = previous.global_position;
         self.correlation_stream_name.clone_from(&previous.correlation_stream_name);
         self.reply_stream_name.clone_from(&previous.reply_stream_name);
+        let kept = || previous.others.get(TRACEPARENT)?.as_str().map(str::to_owned);
+        if let Some(trace) = kept().or_else(|| previous.trace.clone()) {
+            self.trace = Some(trace);
+        }
         for (name, value) in &previous.properties {
             self.properties.insert(name.clone(), value.clone());
         }
@@ -115,6 +126,7 @@ impl Metadata {
             position: _,
             global_position: _,
             time: _,
+            trace: _,
             causation_message_stream_name,
             causation_message_position,
             causation_message_global_position,

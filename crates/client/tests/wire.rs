@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{Backend, Reply};
 use tombolo_client::{
-    Append, Client, Clock, Error, Handlers, Http, Kind, Message, PullConsumer, Read, Received,
+    Append, Client, Clock, Error, Handlers, Http, Kind, Message, MessageData, PullConsumer, Read, Received,
     Transport as _, messages,
 };
 
@@ -256,6 +256,29 @@ async fn a_consumer_of_the_server_takes_handles_and_answers() {
             r#"{"acks":[{"token":"t3","outcome":"done"}]}"#,
         ]
     );
+}
+
+#[tokio::test]
+async fn what_is_written_for_a_request_or_after_a_message_is_in_its_trace() {
+    const OF_REQUEST: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let backend = Backend::start(|_| Reply::ok(APPENDED)).await;
+    let previous =
+        MessageData::from_json(message(1, "Placed").replace("null", r#"{"traceparent":"00-1"}"#).as_bytes());
+    let previous = previous.unwrap().receive::<Placed>().unwrap();
+    let (written, _) = with_time(&backend, async |client: Client| {
+        client.write("a-1", Paid {}).await?;
+        client.write("a-1", Paid {}.following(&previous)).await?;
+        let client = client.in_trace(Some(OF_REQUEST));
+        client.write("a-1", Paid {}).await?;
+        client.write("a-1", Paid {}.following(&previous)).await?;
+        client.in_trace(Some("no\nfield")).write("a-1", Paid {}).await
+    })
+    .await;
+    written.unwrap();
+    let seen = backend.seen();
+    let traces: Vec<_> = seen.iter().map(|seen| seen.header("traceparent")).collect();
+    assert_eq!(traces, [None, Some("00-1"), Some(OF_REQUEST), Some("00-1"), None]);
+    assert!(seen.iter().all(|seen| !seen.text().contains("traceparent")), "what is kept is the append's own");
 }
 
 #[tokio::test]

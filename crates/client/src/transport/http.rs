@@ -3,6 +3,7 @@
 
 use super::pool::{Answered, Call, Pool};
 use super::{Ack, Acknowledged, Answer, Append, Appended, Delivery, Outcome, Page, Read, Scope, Transport};
+use crate::metadata::TRACEPARENT;
 use crate::{Error, MessageData, bounds};
 use base::{Clock, Fault, Kind};
 use bytes::Bytes;
@@ -70,7 +71,7 @@ impl Http {
         target: &str,
         body: &impl Serialize,
         key: Option<&str>,
-        wait: Duration,
+        trace: Option<&str>,
     ) -> Result<Answered, Error> {
         let body = serde_json::to_vec(body).map_err(|error| {
             Fault::new(Kind::Invalid, format!("a message can't be told as JSON: {error}"))
@@ -88,7 +89,11 @@ impl Http {
                 })?;
             head.headers.insert(IDEMPOTENCY_KEY, value);
         }
-        Ok(self.pool.call(&Call { head, body: body.into(), wait }).await?)
+        // One that is none belongs to nothing; the append does not depend on it.
+        if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(trace).ok()) {
+            head.headers.insert(HeaderName::from_static(TRACEPARENT), trace);
+        }
+        Ok(self.pool.call(&Call { head, body: body.into(), wait: Duration::ZERO }).await?)
     }
 
     /// What is not there is deleted.
@@ -117,19 +122,20 @@ impl Http {
 impl Transport for Http {
     fn append(&self, appends: Vec<Append>, key: String) -> Answer<'_, Vec<Appended>> {
         Box::pin(async move {
+            let mut messages = appends.iter().flat_map(|append| &append.messages);
+            let trace = messages.find_map(|message| message.metadata.trace.as_deref());
             if let [append] = appends.as_slice() {
                 let mut target = format!("{PREFIX}/streams/{}/messages", encoded(&append.stream));
                 if let Some(version) = append.expected_version {
                     let _ = write!(target, "?expected_version={version}");
                 }
                 let body = append.outgoing()?.messages;
-                let answered = self.post(&target, &body, Some(&key), Duration::ZERO).await?;
+                let answered = self.post(&target, &body, Some(&key), trace).await?;
                 return Ok(vec![self.read(&answered)?]);
             }
             let appends = appends.iter().map(Append::outgoing).collect::<Result<Vec<_>, _>>()?;
             let body = OutgoingAppends { appends: &appends };
-            let answered =
-                self.post(&format!("{PREFIX}/messages"), &body, Some(&key), Duration::ZERO).await?;
+            let answered = self.post(&format!("{PREFIX}/messages"), &body, Some(&key), trace).await?;
             Ok(self.read::<IncomingAppended>(&answered)?.appended)
         })
     }
@@ -196,7 +202,7 @@ impl Transport for Http {
         Box::pin(async move {
             let target = format!("{PREFIX}/consumers/{}/ack", encoded(consumer));
             let acks = acks.iter().map(OutgoingAck::of).collect::<Result<Vec<_>, _>>()?;
-            let answered = self.post(&target, &OutgoingAcks { acks }, None, Duration::ZERO).await?;
+            let answered = self.post(&target, &OutgoingAcks { acks }, None, None).await?;
             Ok(self.read::<Acked>(&answered)?.acks.into_iter().map(|one| one.result).collect())
         })
     }

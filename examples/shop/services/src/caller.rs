@@ -23,6 +23,13 @@ pub struct Caller {
     pub(crate) context: HeaderMap,
 }
 
+impl Caller {
+    /// The trace that the request belongs to, for messages that are written for it.
+    pub fn trace(&self) -> Option<&str> {
+        self.context.get("traceparent")?.to_str().ok()
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 

@@ -99,7 +99,8 @@ async fn create(
     let empty = format!("/cart?id={}", cart.id);
     let Cart { id: cart, items, total_cents } = cart;
     let placed = Placed { user: user.clone(), cart, items, total_cents, pay };
-    let (status, id) = place(&service.client, &service.book, placed, charge).await.map_err(|error| {
+    let client = service.client.in_trace(caller.trace());
+    let (status, id) = place(&client, &service.book, placed, charge).await.map_err(|error| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("the order could not be written: {error}"))
             .hint("your cart is kept; order again, it is charged once at most")
     })?;
