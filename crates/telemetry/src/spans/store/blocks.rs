@@ -26,29 +26,27 @@ pub(crate) struct Place {
 /// Where a chunk starts in its block, and its spans.
 type Chunk = (u32, Vec<Span>);
 
-/// A block to be written, and its chunks.
-pub(crate) struct Block {
+/// A block to be written, and its chunks: where each starts, and its spans among those that came in.
+pub(crate) struct Block<'a> {
     pub(crate) data: Vec<u8>,
-    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) chunks: Vec<(u32, &'a [Span])>,
 }
 
-/// Puts spans that came in together into blocks.
-pub(crate) fn build(spans: Vec<Span>, arrived_us: u64) -> Result<Vec<Block>, Fault> {
+/// Puts spans that came in together into blocks, those of a trace side by side.
+pub(crate) fn build(spans: &mut [Span], arrived_us: u64) -> Result<Vec<Block<'_>>, Fault> {
     let mut places: HashMap<u64, usize, Hashed> = HashMap::default();
-    let mut chunks: Vec<Vec<Span>> = Vec::new();
-    for span in spans {
-        let place = *places.entry(span.trace.low).or_insert_with(|| {
-            chunks.push(Vec::new());
-            chunks.len() - 1
-        });
-        chunks[place].push(span);
+    for span in &*spans {
+        let next = places.len();
+        places.entry(span.trace.low).or_insert(next);
     }
+    // Stable, and mostly they are so already.
+    spans.sort_by_key(|span| places[&span.trace.low]);
     let mut blocks = Vec::new();
     let (mut raw, mut held) = (header(arrived_us), Vec::new());
-    for chunk in chunks {
+    for chunk in spans.chunk_by(|one, other| one.trace.low == other.trace.low) {
         let start = u32::try_from(raw.len()).map_err(|_| damaged())?;
         put_varint(&mut raw, chunk.len() as u64);
-        for span in &chunk {
+        for span in chunk {
             encode(&mut raw, span);
         }
         held.push((start, chunk));

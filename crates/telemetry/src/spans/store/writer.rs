@@ -190,12 +190,12 @@ impl Writer {
     }
 
     /// Makes a batch durable, then known.
-    fn write(&mut self, batch: Vec<Span>) -> Result<(), Fault> {
+    fn write(&mut self, mut batch: Vec<Span>) -> Result<(), Fault> {
         if batch.is_empty() {
             return Ok(());
         }
         let arrived_us = self.shared.clock.unix().micros();
-        let built = blocks::build(batch, arrived_us)?;
+        let built = blocks::build(&mut batch, arrived_us)?;
         let begin = self.state().live.blocks;
         let transaction = self.connection.transaction().map_err(|error| failed(&error))?;
         (|| {
