@@ -12,8 +12,9 @@ use std::time::Duration;
 
 /// Bytes of spans that wait to be taken, for each core: some four thousand spans.
 pub const BUFFER_BYTES_MAX: usize = 1 << 20;
-/// Spans wait this long for others, unless a quarter of the buffer is full.
+/// Spans wait this long for others, unless so much of a buffer is full.
 const BATCH_WAIT: Duration = Duration::from_millis(100);
+const HURRY_BYTES: usize = BUFFER_BYTES_MAX / 4;
 /// Spans that are offered to the store at a time.
 const OFFERED_MAX: usize = 1_000;
 
@@ -83,9 +84,9 @@ impl Recorder {
                 bytes.truncate(before);
                 shared.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            bytes.len() > BUFFER_BYTES_MAX / 4
+            before <= HURRY_BYTES && bytes.len() > HURRY_BYTES
         };
-        // A buffer that fills up does not wait for the batch.
+        // A buffer that fills up does not wait for the batch; said once, since all cores share the wishes.
         if hurry || !shared.woken.swap(true, Ordering::AcqRel) {
             shared.wish(|wishes| {
                 wishes.take = true;
