@@ -19,7 +19,8 @@ use wire::{Body, Drainer, Request};
 
 const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
 
-/// A handler that answers with a message the first time, then refuses.
+/// A handler that answers with a message the first time, then refuses; with one that can't be appended where the stream
+/// says so.
 #[derive(Default)]
 struct Shop(Mutex<Vec<Push>>);
 
@@ -33,6 +34,9 @@ impl Deliver for Shop {
             let mut seen = self.0.lock().unwrap();
             seen.push(push);
             let body = match seen.len() {
+                _ if seen.last().is_some_and(|push| push.body.contains("order-wrong")) => {
+                    r#"{"append":[{"stream_name":"bill-1","expected_version":7,"messages":[{"type":"Billed"}]}]}"#
+                }
                 1 => r#"{"append":[{"stream_name":"bill-1","messages":[{"type":"Billed"}]}]}"#,
                 _ => return Ok(Pushed { status: 500, body: b"no".to_vec(), ..Pushed::default() }),
             };
@@ -203,6 +207,22 @@ async fn of_traces_that_are_not_recorded_failed_deliveries_are() {
     );
     assert_eq!(world.metadata("order").await, ["", ""], "whose caller told no trace");
     assert!(world.shop.0.lock().unwrap()[1].headers.iter().any(|(_, value)| value.ends_with("-00")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_whose_answer_cannot_be_appended_has_failed() {
+    let world = World::new(Some(0.0));
+    world.bill().await;
+    assert_eq!(world.post("/streams/order-wrong/messages", &[], r#"{"type":"Placed"}"#).await, 201);
+    let mut spans = Vec::new();
+    eventually("the failure", || {
+        spans.extend(world.recorder.take());
+        spans.iter().any(|span: &Span| span.kind == Some(telemetry::spans::Kind::Consumer))
+    })
+    .await;
+    let told = lines(&spans).into_iter().find(|line| line.starts_with("CONSUMER")).unwrap();
+    let error = "error=cannot append what was answered: stream `bill-1` is at version `-1`, expected was `7` consumer";
+    assert!(told.contains(error) && told.contains("kept=error"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

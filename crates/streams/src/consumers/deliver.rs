@@ -89,6 +89,8 @@ pub(super) enum Verdict {
     Done(Vec<IncomingAppend>),
     /// It failed.
     Failed(String),
+    /// It is handled, but the store could not keep what follows from it.
+    NotKept(String),
     /// The handler asks for it later.
     Later(Duration),
     /// The handler was not reached: not the message's fault.
@@ -101,7 +103,7 @@ impl Verdict {
     /// Why it failed, if it did.
     pub(super) fn failure(&self) -> Option<&str> {
         match self {
-            Self::Failed(why) | Self::Unreached(why) | Self::Refused(why) => Some(why),
+            Self::Failed(why) | Self::NotKept(why) | Self::Unreached(why) | Self::Refused(why) => Some(why),
             Self::Done(_) | Self::Later(_) => None,
         }
     }
@@ -148,6 +150,7 @@ mod tests {
         let told = match verdict(Ok(pushed), refused) {
             Verdict::Done(appends) => format!("done, {} appends", appends.len()),
             Verdict::Failed(reason) => format!("failed: {reason}"),
+            Verdict::NotKept(reason) => format!("not kept: {reason}"),
             Verdict::Later(wait) => format!("later: {wait:?}"),
             Verdict::Unreached(reason) => format!("unreached: {reason}"),
             Verdict::Refused(reason) => format!("refused: {reason}"),

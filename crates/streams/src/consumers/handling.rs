@@ -84,19 +84,22 @@ impl Handling {
                 Err(Fault::new(Kind::Timeout, text))
             }
         };
-        let verdict = verdict(pushed, self.definition.refused);
+        let mut verdict = verdict(pushed, self.definition.refused);
+        if let [item] = items.as_slice() {
+            verdict = self.appended(item, verdict, trace).await;
+        }
         let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
-        let end = self.judged(verdict, &items, trace).await;
+        let end = self.judged(verdict, &items).await;
         if let Some(span) = span {
             span.end(&self.clock, &self.counts.slow, failed.as_deref());
         }
         end
     }
 
-    /// Does what the outcome of a delivery asks for.
-    async fn judged(&self, verdict: Verdict, items: &[Item], trace: Option<TraceContext>) -> End {
+    /// Does what the outcome of a delivery asks for. What follows from a single message is appended already.
+    async fn judged(&self, verdict: Verdict, items: &[Item]) -> End {
         match (verdict, items) {
-            (verdict, [item]) => self.follow(item, verdict, trace).await,
+            (verdict, [item]) => self.judged_alone(item, verdict).await,
             (Verdict::Done(appends), _) if appends.is_empty() => {
                 for _ in items {
                     self.counts.handled();
@@ -113,17 +116,30 @@ impl Handling {
         }
     }
 
-    /// Does what the outcome of a single message asks for. `trace` is the span of its delivery, if it has one.
-    pub(super) async fn follow(&self, item: &Item, verdict: Verdict, trace: Option<TraceContext>) -> End {
+    /// Does what the outcome of a single message asks for.
+    pub(super) async fn follow(&self, item: &Item, verdict: Verdict) -> End {
+        let verdict = self.appended(item, verdict, None).await;
+        self.judged_alone(item, verdict).await
+    }
+
+    /// Appends what follows from a message that is handled; what came of both. `trace` is the span of its delivery, if it
+    /// has one.
+    async fn appended(&self, item: &Item, verdict: Verdict, trace: Option<TraceContext>) -> Verdict {
+        let Verdict::Done(wanted) = verdict else { return verdict };
+        match self.append(item, wanted, trace).await {
+            Ok(()) => Verdict::Done(Vec::new()),
+            Err(NotAppended::Wrong(why)) => Verdict::Failed(why),
+            Err(NotAppended::Failed(fault)) => Verdict::NotKept(fault.to_string()),
+        }
+    }
+
+    async fn judged_alone(&self, item: &Item, verdict: Verdict) -> End {
         let why = match verdict {
-            Verdict::Done(wanted) => match self.append(item, wanted, trace).await {
-                Ok(()) => return self.done(item).await,
-                Err(NotAppended::Wrong(why)) => why,
-                Err(NotAppended::Failed(fault)) => {
-                    self.counts.failed(&fault.to_string());
-                    return End::Later(STORE_PAUSE);
-                }
-            },
+            Verdict::Done(_) => return self.done(item).await,
+            Verdict::NotKept(why) => {
+                self.counts.failed(&why);
+                return End::Later(STORE_PAUSE);
+            }
             Verdict::Later(wait) => return End::Later(wait),
             Verdict::Unreached(why) => return self.unreached(&why),
             Verdict::Failed(why) => why,

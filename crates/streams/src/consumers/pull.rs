@@ -131,7 +131,7 @@ pub(super) async fn acknowledge(handling: &Handling, item: &Item, outcome: Outco
         Outcome::Retry(reason) => Verdict::Failed(reason),
         Outcome::Dead(reason) => Verdict::Refused(reason),
     };
-    let end = handling.follow(item, verdict, None).await;
+    let end = handling.follow(item, verdict).await;
     let acked = match end {
         End::Done => Acked::Yes,
         End::Failed(_) if !is_done => Acked::Yes,
@@ -143,7 +143,7 @@ pub(super) async fn acknowledge(handling: &Handling, item: &Item, outcome: Outco
 /// Nobody acknowledged it in time.
 pub(super) async fn late(handling: &Handling, item: &Item) -> End {
     let why = "the delivery was not acknowledged in time".to_owned();
-    handling.follow(item, Verdict::Failed(why), None).await
+    handling.follow(item, Verdict::Failed(why)).await
 }
 
 #[cfg(test)]
