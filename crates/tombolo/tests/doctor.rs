@@ -15,7 +15,7 @@ use support::{Folder, Running, eventually, get, taken, try_get};
 fn manifest(more: &str) -> String {
     format!(
         "services:\n\
-         \x20 web: {{at: 'http://127.0.0.1:1', calls: [cart]}}\n\
+         \x20 web: {{run: exec APP, env: {{NAME: web}}, calls: [cart]}}\n\
          \x20 cart: {{at: 'http://127.0.0.1:2', calls: [], {more}}}\n\
          traces: {{zipkin: '127.0.0.1:{}', otlp_http: off, otlp_grpc: off}}\n\
          gateway: {{address: '127.0.0.1:0', api: '127.0.0.1:0', support: off}}\n",

@@ -14,7 +14,7 @@ pub struct Facts {
     /// What is done for calls, by caller and callee; the caller is [`OUTSIDE`] for what comes in from outside. Of calls
     /// that are not here nothing is known.
     pub edges: BTreeMap<(String, String), Policy>,
-    /// Whether each declared call is recorded by whoever carries it, so that one that is not seen was not made.
+    /// Whether each call of these is recorded by whoever carries it, so that one that is not seen was not made.
     pub sees_calls: bool,
 }
 

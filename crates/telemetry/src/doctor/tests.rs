@@ -7,6 +7,7 @@ use super::rules::{availability, calls, chains, cycles, policies, retries};
 use super::world::{Made, World, call, chain, facts};
 use super::*;
 use expect_test::{Expect, expect};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A policy with all that can be wished for.
@@ -267,6 +268,8 @@ fn calls_that_are_made_and_declared_differ() {
     nothing("unused-call", world.see_link("web", "news").see_link("cart", "web"));
     let quiet = Facts { sees_calls: false, ..declared() };
     nothing("unused-call", World::new(quiet).see(times, &chain("web")));
+    let elsewhere = Facts { edges: BTreeMap::new(), ..declared() };
+    nothing("unused-call", World::new(elsewhere).see(times, &chain("web")));
     // Of services that are in no manifest nothing is declared.
     nothing("undeclared-call", World::new(declared()).see(100, &chain("web stranger cart")));
 }

@@ -3,6 +3,7 @@
 
 use super::plan::Plan;
 use eskip::{Arg, Backend, Call, Route};
+use manifest::ServiceSource;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +29,10 @@ pub(crate) fn facts<'a>(plan: &Plan, routes: impl IntoIterator<Item = &'a Route>
         .collect();
     for service in &plan.manifest.services {
         facts.services.insert(service.name.clone(), service.calls.iter().cloned().collect());
+        // Who runs elsewhere has no listener here: its calls go past all filters.
+        if matches!(service.source, ServiceSource::At(_)) {
+            continue;
+        }
         for callee in &service.calls {
             let policy = policies.get(callee.as_str()).copied().unwrap_or_default();
             facts.edges.insert((service.name.clone(), callee.clone()), policy);
@@ -129,7 +134,8 @@ mod tests {
     #[test]
     fn a_manifest_says_who_calls_whom() {
         let folder = tempfile::tempdir().expect("a folder");
-        let manifest = "services:\n  web: {at: 'http://127.0.0.1:1', calls: [cart]}\n  \
+        let manifest = "services:\n  web: {run: ./web, calls: [cart]}\n  \
+                        old: {at: 'http://127.0.0.1:1', calls: [cart]}\n  \
                         cart: {at: 'http://127.0.0.1:2', filters: 'backendTimeout(\"1s\")'}\ntraces: {}\n";
         std::fs::write(folder.path().join("tombolo.yaml"), manifest).expect("written");
         let (plan, told) = super::super::read_manifest(folder.path()).expect("read");
@@ -142,6 +148,8 @@ mod tests {
             facts.policy(Some("web"), "cart").and_then(|policy| policy.timeout),
             Some(Duration::from_secs(1))
         );
+        // What `old` calls is declared, and carried by others.
+        assert!(facts.services["old"].contains("cart") && facts.policy(Some("old"), "cart").is_none());
         // The weaker of two routes counts.
         assert_eq!(facts.policy(None, "web"), Some(Policy::default()));
         assert!(facts.sees_calls && facts.is_carrier("gateway") && facts.policy(None, "cart").is_none());

@@ -156,12 +156,11 @@ pub(in crate::doctor) fn unused(observed: &Observed) -> Vec<Case> {
         };
         // Some services report what they are asked and not what they ask.
         let tells_calls = observed.edges.keys().any(|(by, _)| by == caller);
-        if !tells_calls && !observed.facts.sees_calls {
-            continue;
-        }
         for callee in calls {
             let key = (caller.clone(), callee.clone());
-            if observed.edges.contains_key(&key) || observed.links.contains(&key) {
+            let is_seen =
+                tells_calls || (observed.facts.sees_calls && observed.facts.edges.contains_key(&key));
+            if !is_seen || observed.edges.contains_key(&key) || observed.links.contains(&key) {
                 continue;
             }
             let case = Case {
