@@ -12,8 +12,9 @@ pub const EVIDENCE_MAX: usize = 3;
 pub const KEPT_MAX: usize = 10_000;
 /// Calls of one trace that are looked at.
 pub const CALLS_OF_A_TRACE_MAX: usize = 20_000;
-/// Chains of one trace.
+/// Chains of one trace, and services of one chain: of a longer one its beginning is kept.
 const CHAINS_OF_A_TRACE_MAX: usize = 100;
+const CHAIN_SERVICES_MAX: usize = 100;
 /// Services that one thing calls, of those that are kept.
 const CALLEES_MAX: usize = 200;
 /// Microseconds between two calls of a burst: who waits longer in between does something else than loop over a list.
@@ -226,6 +227,8 @@ impl Observed {
                 next = call.above;
             }
             chain.reverse();
+            self.left_out += u64::from(chain.len() > CHAIN_SERVICES_MAX);
+            chain.truncate(CHAIN_SERVICES_MAX);
             if chains.len() >= CHAINS_OF_A_TRACE_MAX {
                 self.left_out += 1;
                 continue;
@@ -262,27 +265,25 @@ impl Observed {
     }
 
     fn put_fans(&mut self, trace: TraceKey, calls: &[Call], facts: &Facts) {
-        // What is known to have no bound; of what nothing is known nothing is said.
-        let is_unbounded = |call: &Call| {
-            let policy = call.edge().and_then(|(caller, callee)| facts.policy(Some(caller), callee));
-            policy.is_some_and(|policy| policy.timeout.is_none()) && call.began_us != 0 && call.attempt == 0
-        };
+        let mut is_bounded: Vec<bool> = Vec::with_capacity(calls.len());
         let mut by_maker: BTreeMap<usize, Vec<&Call>> = BTreeMap::new();
-        for call in calls.iter().filter(|call| is_unbounded(call)) {
-            by_maker.entry(call.maker).or_default().push(call);
+        for call in calls {
+            let policy = facts.policy(call.caller, call.callee);
+            // Whoever waits for it may be bounded itself, however far up, and all that it does with it.
+            let bounded_above = call.above.is_some_and(|above| is_bounded[above]);
+            let bounded = bounded_above || policy.is_some_and(|policy| policy.timeout.is_some());
+            is_bounded.push(bounded);
+            // Of what nothing is known nothing is said.
+            let is_known = policy.is_some() && call.edge().is_some();
+            if is_known && !bounded && call.began_us != 0 && call.attempt == 0 {
+                by_maker.entry(call.maker).or_default().push(call);
+            }
         }
         let mut most: BTreeMap<Work, (usize, BTreeSet<&str>)> = BTreeMap::new();
         for mut made in by_maker.into_values() {
-            // Whoever waits for it may be bounded itself, and all that it does with it.
-            let above = made.first().and_then(|call| call.above).map(|above| &calls[above]);
-            let bound = above
-                .and_then(|above| facts.policy(above.caller, above.callee))
-                .and_then(|policy| policy.timeout);
-            if bound.is_some() {
-                continue;
-            }
             made.sort_by_key(|call| call.began_us);
-            let Some(caller) = made.first().and_then(|call| call.caller) else { continue };
+            let Some(first) = made.first() else { continue };
+            let (above, caller) = (first.above.map(|above| &calls[above]), first.caller.unwrap_or_default());
             let work = (caller.to_owned(), above.map_or_else(String::new, |above| above.name.to_owned()));
             let (count, callees) = most.entry(work).or_default();
             let now = most_at_once(&made);
@@ -403,6 +404,7 @@ fn most_at_once(calls: &[&Call]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::world::{self, trace};
 
     #[test]
     fn counts_are_kept_to_a_tenth() {
@@ -410,6 +412,15 @@ mod tests {
         for (count, kept) in cases {
             assert_eq!(rounded(count), kept);
         }
+    }
+
+    #[test]
+    fn of_an_endless_chain_the_beginning_is_kept() {
+        let chain: Vec<String> = (0..CHAIN_SERVICES_MAX + 50).map(|number| format!("s{number}")).collect();
+        let mut observed = Observed::new(Facts::default());
+        observed.put_trace(trace(1, &world::chain(&chain.join(" "))));
+        let kept: Vec<&Vec<String>> = observed.chains.keys().collect();
+        assert_eq!((kept, observed.left_out), (vec![&chain[..CHAIN_SERVICES_MAX].to_vec()], 1));
     }
 
     #[test]

@@ -297,6 +297,10 @@ fn calls_at_once_need_a_deadline() {
         `web` has 5 calls and more to `cart` under way at once to answer `/page`, in 3 traces; 5 or so at most; nothing bounds how long they take [1 2 3]
     "#]],
     );
+    // Who waits may be bounded further up than the one that calls.
+    let within = call("edge", [page(count)]);
+    let edges = [(">edge", sound()), ("edge>web", careless), ("web>cart", careless)];
+    nothing("unbounded-fan-out", World::new(facts(&edges)).see(100, &within));
     // One after the other is not at once.
     let slow = Made { at_once: false, ..page(count) };
     nothing("unbounded-fan-out", &mut world(careless, careless, 100, &slow));
