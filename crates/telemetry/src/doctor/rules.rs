@@ -8,6 +8,7 @@ pub(super) mod cycles;
 pub(super) mod policies;
 pub(super) mod retries;
 
+use super::Case;
 use super::observed::Seen;
 use crate::spans::TraceKey;
 
@@ -33,6 +34,12 @@ fn arrows<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// What was called, for a sentence.
 fn called(name: &str) -> String {
     if name.is_empty() { "a call without a name".to_owned() } else { format!("`{name}`") }
+}
+
+/// The cases that weigh most first.
+fn sorted<W: Ord>(mut cases: Vec<(W, Case)>) -> Vec<Case> {
+    cases.sort_by(|(one, _), (other, _)| other.cmp(one));
+    cases.into_iter().map(|(_, case)| case).collect()
 }
 
 /// One trace or several.

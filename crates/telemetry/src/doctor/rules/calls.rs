@@ -1,8 +1,7 @@
 //! Calls that one request makes: too many of a kind, or too many at once with nothing that bounds them in time.
 
-use super::{called, listed, traces};
+use super::{called, listed, sorted, traces};
 use crate::doctor::{Case, Observed};
-use std::cmp::Reverse;
 
 /// Calls of one kind in a row for one request.
 pub(in crate::doctor) const BURST_CALLS_MIN: usize = 10;
@@ -56,10 +55,4 @@ pub(in crate::doctor) fn fans(observed: &Observed) -> Vec<Case> {
         cases.push((most, case));
     }
     sorted(cases)
-}
-
-/// Those with the most calls first.
-fn sorted(mut cases: Vec<(usize, Case)>) -> Vec<Case> {
-    cases.sort_by_key(|(most, _)| Reverse(*most));
-    cases.into_iter().map(|(_, case)| case).collect()
 }

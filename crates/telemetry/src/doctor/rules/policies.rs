@@ -1,11 +1,10 @@
 //! What is declared against what is done: calls without a timeout, a breaker or a retry where they need one, calls that
 //! are declared and not made, and the other way round.
 
-use super::{evidence, listed, traces};
+use super::{evidence, listed, sorted, traces};
 use crate::doctor::graph::Graph;
 use crate::doctor::observed::EdgeSeen;
 use crate::doctor::{Case, Observed, Policy};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Traces with a call without a timeout.
@@ -37,12 +36,6 @@ fn judged(observed: &Observed) -> BTreeMap<&str, Vec<(&str, &EdgeSeen, Policy)>>
 
 fn total(edges: &[(&str, &EdgeSeen, Policy)], of: impl Fn(&EdgeSeen) -> u64) -> u64 {
     edges.iter().map(|(_, edge, _)| of(edge)).sum()
-}
-
-/// Those that matter most first.
-fn sorted(mut cases: Vec<(u64, Case)>) -> Vec<Case> {
-    cases.sort_by_key(|(weight, _)| Reverse(*weight));
-    cases.into_iter().map(|(_, case)| case).collect()
 }
 
 pub(in crate::doctor) fn no_timeout(observed: &Observed) -> Vec<Case> {

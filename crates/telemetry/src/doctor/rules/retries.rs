@@ -3,6 +3,7 @@
 use super::{arrows, traces};
 use crate::doctor::observed::{Edge, Seen};
 use crate::doctor::{Case, Observed, Retry};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Traces in which both levels retried.
@@ -14,6 +15,8 @@ pub(in crate::doctor) const CHAIN_TRACES_MIN: u64 = 3;
 
 pub(in crate::doctor) fn retried(observed: &Observed) -> Vec<Case> {
     let many = observed.retried.iter().filter(|(_, seen)| seen.traces >= RETRIED_TRACES_MIN);
+    let mut many: Vec<_> = many.collect();
+    many.sort_by_key(|(_, seen)| Reverse(seen.traces));
     let case = |((outer, inner), seen): (&(Edge, Edge), &Seen)| Case {
         what: format!(
             "`{}` tried its call to `{}` again while `{}` tried its call to `{}` again, in {}",
@@ -29,7 +32,7 @@ pub(in crate::doctor) fn retried(observed: &Observed) -> Vec<Case> {
             inner.0, inner.1, outer.0
         ),
     };
-    many.map(case).collect()
+    many.into_iter().map(case).collect()
 }
 
 /// A part of a chain that begins and ends with calls that are tried again.
