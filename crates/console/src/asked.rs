@@ -17,8 +17,8 @@ pub(crate) enum Form {
     Live,
 }
 
-/// The parts of a path that stay as they are: RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The parts of a path that stay as they are: RFC 3986's unreserved characters, but for the dot before a form's name.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// What is asked of a page.
 #[derive(Clone, Debug)]
@@ -120,6 +120,8 @@ mod tests {
         assert_eq!(path_and_form("/traces.json"), ("/traces", Form::Json));
         assert_eq!(path_and_form("/overview.sse"), ("/overview", Form::Live));
         assert_eq!(path_and_form("/streams/a.b"), ("/streams/a.b", Form::Page));
+        // A name that ends like a form is none.
+        assert_eq!(path_and_form(&segment("a.json")), ("a%2Ejson", Form::Page));
     }
 
     #[test]

@@ -41,6 +41,11 @@ async fn categories_streams_and_messages_lead_to_each_other() {
     );
     assert_eq!(earlier["messages"][0]["data"]["nth"], 9);
     assert!(world.get("/streams/order-a%20b%2Fc").await.text.contains("1 message in this stream"));
+    // A stream whose name ends like a form of a page has a page.
+    world.append("order-1.json", 101, "Paid", "{}", "").await;
+    assert!(world.get("/streams").await.text.contains("href=\"/streams/order-1%2Ejson\""));
+    assert!(world.get("/streams/order-1%2Ejson").await.text.contains("1 message in this stream"));
+    assert_eq!(world.get("/streams/order-1%2Ejson.json").await.json()["name"], "order-1.json");
     let missing = world.get("/streams/cart-1").await;
     assert_eq!((missing.status, missing.text.contains("has no messages")), (StatusCode::NOT_FOUND, true));
     let none = World::new("", Wished::default());
