@@ -4,7 +4,7 @@
 
 use crate::access::Viewer;
 use crate::asked::Asked;
-use crate::message::{Said, stream_address};
+use crate::message::{self, Said, stream_address};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::{Console, answer, streams};
@@ -83,10 +83,9 @@ async fn followers(store: &Store, first: Said) -> Result<(Vec<Said>, usize, bool
         let page = store.read(read.clone()).await?;
         looked_at += page.messages.len();
         for message in &page.messages {
-            let said = Said::of(message);
-            let follows = |cause| found.iter().any(|one| one.global_position == cause);
-            if found.len() < TREE_MAX && said.cause.is_some_and(follows) {
-                found.push(said);
+            let follows = |cause| found.iter().any(|one: &Said| one.global_position == cause);
+            if found.len() < TREE_MAX && message::cause(message).is_some_and(follows) {
+                found.push(Said::of(message));
             }
         }
         if !page.more || looked_at >= LOOKED_MAX || found.len() >= TREE_MAX {
@@ -136,13 +135,10 @@ pub(crate) async fn of_trace(
     for _ in 0..OF_TRACE_LOOKED_MAX / PAGE {
         let page = store.read(read.clone()).await?;
         let in_time = page.messages.iter().take_while(|message| message.time <= end);
-        let ours = in_time.map(Said::of).filter(|said| {
-            // An id of 64 bits stands for one of 128 whose first half is zeros.
-            said.trace
-                .as_deref()
-                .is_some_and(|id| id == trace || id.strip_prefix("0000000000000000") == Some(trace))
-        });
-        found.extend(ours.take(TREE_MAX - found.len()));
+        // An id of 64 bits stands for one of 128 whose first half is zeros.
+        let is_it = |id: String| id == trace || id.strip_prefix("0000000000000000") == Some(trace);
+        let ours = in_time.filter(|message| message::trace(message).is_some_and(is_it));
+        found.extend(ours.map(Said::of).take(TREE_MAX - found.len()));
         if !page.more || page.messages.last().is_some_and(|last| last.time > end) {
             break;
         }

@@ -35,7 +35,6 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn of(message: &Message) -> Self {
-        let field = |name: &str| message.metadata.as_ref().and_then(|metadata| metadata.field(name));
         let raw = |json: &Option<Json>| {
             json.as_ref().and_then(|json| RawValue::from_string(json.as_str().to_owned()).ok())
         };
@@ -48,9 +47,9 @@ impl Said {
             time_us: u64::try_from(message.time).unwrap_or(0),
             data: raw(&message.data),
             metadata: raw(&message.metadata),
-            trace: field("traceparent").and_then(|text| trace_of(&text)),
-            correlation: field("correlationStreamName").map(Cow::into_owned),
-            cause: field("causationMessageGlobalPosition").and_then(|text| text.parse().ok()),
+            trace: trace(message),
+            correlation: field(message, "correlationStreamName").map(Cow::into_owned),
+            cause: cause(message),
         }
     }
 
@@ -86,6 +85,20 @@ impl Said {
             }
         }
     }
+}
+
+fn field<'a>(message: &'a Message, name: &str) -> Option<Cow<'a, str>> {
+    message.metadata.as_ref().and_then(|metadata| metadata.field(name))
+}
+
+/// The trace that a message's metadata name.
+pub(crate) fn trace(message: &Message) -> Option<String> {
+    trace_of(&field(message, "traceparent")?)
+}
+
+/// The global position of the message that caused one.
+pub(crate) fn cause(message: &Message) -> Option<i64> {
+    field(message, "causationMessageGlobalPosition")?.parse().ok()
 }
 
 /// Where a stream or a category is shown.
