@@ -131,7 +131,8 @@ fn failing(flow: Option<Flow>) -> &'static str {
     if flow.is_some_and(|flow| flow.error_share >= FAILING) { " failing" } else { "" }
 }
 
-fn latency(flow: Flow, ms: Option<f64>) -> String {
+/// A duration of a flow, as exactly as it is known.
+pub(crate) fn latency(flow: Flow, ms: Option<f64>) -> String {
     if flow.is_bucketed { units::bucketed(ms) } else { units::ms(ms) }
 }
 

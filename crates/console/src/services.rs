@@ -5,7 +5,7 @@ use crate::access::{SIGN_IN, Viewer};
 use crate::asked::{Asked, segment};
 use crate::lines::{self, Printed};
 use crate::map::{Edge, Flow, Map};
-use crate::overview::state_class;
+use crate::overview::{latency, state_class};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::{Console, answer, map, units};
@@ -161,7 +161,7 @@ fn flow(flow: Option<Flow>) -> Markup {
             Some(flow) => {
                 td.number { (units::rate(flow.rate_per_s)) }
                 td.number .bad[flow.error_share > 0.0] { (units::share(flow.error_share)) }
-                td.number { (units::bucketed(flow.p99_ms)) }
+                td.number { (latency(flow, flow.p99_ms)) }
             }
             None => { td.number { "–" } td.number { "–" } td.number { "–" } }
         }
@@ -348,14 +348,7 @@ impl Service {
                             @for edge in &self.edges {
                                 tr {
                                     td { (edge.from) } td { (edge.to) }
-                                    @match edge.flow {
-                                        Some(flow) => {
-                                            td.number { (units::rate(flow.rate_per_s)) }
-                                            td.number .bad[flow.error_share > 0.0] { (units::share(flow.error_share)) }
-                                            td.number { (units::ms(flow.p99_ms)) }
-                                        }
-                                        None => { td.number { "–" } td.number { "–" } td.number { "–" } }
-                                    }
+                                    (flow(edge.flow))
                                 }
                             }
                         }
@@ -380,5 +373,21 @@ fn instance_row(instance: &Instance) -> Markup {
             td.number { (instance.restarts) }
             td { @if let Some(us) = instance.started_us { (units::time(us)) } @else { "–" } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_as_exactly_as_it_was_counted() {
+        let told = |is_bucketed| {
+            let flow_of =
+                Flow { rate_per_s: 1.0, error_share: 0.0, p50_ms: None, p99_ms: Some(3.0), is_bucketed };
+            flow(Some(flow_of)).into_string()
+        };
+        assert!(told(true).contains("≤ 5.00 ms"), "{}", told(true));
+        assert!(told(false).contains(">3.00 ms"), "{}", told(false));
     }
 }
