@@ -53,7 +53,9 @@
     for (const address of addresses.filter(Boolean)) {
       const source = new EventSource(address);
       source.onopen = () => say("Live");
-      source.onerror = () => say("The connection is lost; trying again");
+      // A browser tries again what broke off, and never what was refused.
+      const isOver = () => source.readyState === EventSource.CLOSED;
+      source.onerror = () => say(isOver() ? "What changes is not told here; load the page again" : "The connection is lost; trying again");
       source.addEventListener("part", (event) => put(JSON.parse(event.data)));
       source.addEventListener("line", (event) => append(JSON.parse(event.data)));
       source.addEventListener("gone", () => {
