@@ -233,5 +233,11 @@ impl Console {
     }
 }
 
+/// Works through what may be much, beside the threads that carry requests.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::new(Kind::Bug, "making the page broke off").because(error))
+}
+
 /// How long a reading that many viewers share is not read anew.
 const FRESH: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 
 use crate::history::{GATEWAY, Owners};
 use crate::problem::Problem;
-use crate::{About, Console, FRESH, bounds};
+use crate::{About, Console, FRESH, aside, bounds};
 use base::Moment;
 use control::State;
 use eskip::Backend;
@@ -172,7 +172,8 @@ async fn facts(console: &Console) -> Result<Facts, Problem> {
             ..Query::default()
         };
         // Of a service's calls, those of the latest traces tell how long they take.
-        facts.calls = spans.search(recent).await?.into_iter().flat_map(calls_of).collect();
+        let traces = spans.search(recent).await?;
+        facts.calls = aside(move || traces.into_iter().flat_map(calls_of).collect()).await?;
         facts.spans = Some((links, (now_ms - start_ms) as f64 / 1e3));
     }
     Ok(facts)

@@ -7,7 +7,7 @@ use crate::message::{Said, list};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::waterfall::{Row, Waterfall, waterfall};
-use crate::{Console, answer, causes, traces, units};
+use crate::{Console, answer, aside, causes, traces, units};
 use maud::{Markup, html};
 use serde::Serialize;
 use telemetry::spans::TraceKey;
@@ -43,7 +43,7 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Trace, Proble
             "it may be too old by now, sampled out, or still on its way: spans are written once a second";
         return Err(Problem::not_found(format!("there is no trace `{id}`")).hint(hint));
     };
-    let fall = waterfall(found);
+    let fall = aside(move || waterfall(found)).await?;
     let zoom = fall.rows.iter().position(|row| row.id == asked.text("zoom"));
     let messages = match &console.streams {
         Some(streams) if fall.start_us > 0 => {

@@ -6,7 +6,7 @@ use crate::asked::{Asked, Form, segment};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::waterfall::services;
-use crate::{Console, answer, units};
+use crate::{Console, answer, aside, units};
 use base::Kind;
 use maud::{Markup, html};
 use serde::Serialize;
@@ -107,7 +107,7 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Traces, Probl
         Err(problem) => Err(problem),
     };
     match found {
-        Ok(traces) => page.found = traces.into_iter().map(one).collect(),
+        Ok(traces) => page.found = aside(move || traces.into_iter().map(one).collect()).await?,
         // The form stays, so that what was wrong can be put right.
         Err(problem) if asked.form == Form::Page => page.problem = Some(problem),
         Err(problem) => return Err(problem),
