@@ -92,11 +92,15 @@ pub(crate) fn diagnostics(diagnostics: &[Diagnostic]) {
     }
 }
 
+/// "1 route", "12 routes".
+pub(crate) fn plural(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 /// "2 errors, 1 warning"; `None` when there are neither.
 pub(crate) fn count(diagnostics: &[Diagnostic]) -> Option<String> {
     let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
     let warnings = diagnostics.len() - errors;
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     match (errors, warnings) {
         (0, 0) => None,
         (0, warnings) => Some(plural(warnings, "warning")),

@@ -1,7 +1,7 @@
 //! `tombolo check`: all of a start but the starting: manifest, files it names, routes, filters of calls.
 
 use crate::serving::Reloader;
-use crate::term::{GREEN, count, err, out, paint};
+use crate::term::{GREEN, count, err, out, paint, plural};
 use crate::up::{Plan, has_errors, read_manifest};
 use crate::wiring::World;
 use base::{Diagnostic, Fault};
@@ -34,7 +34,6 @@ impl Check {
             // A routes file that is missing was said with its place in the manifest.
             told.extend(more.into_iter().filter(|diagnostic| diagnostic.code != "unreadable_routes"));
             let services = plan.manifest.services.len();
-            let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
             good =
                 format!("{}: {}, {}", plan.source.name, plural(services, "service"), plural(routes, "route"));
         }

@@ -2,7 +2,7 @@
 
 use super::asking::{Ask, Client, block_on};
 use super::messages::target;
-use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, harmless, out, paint};
+use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, harmless, out, paint, plural};
 use crate::up::{Plan, doctor, read_manifest};
 use base::{Fault, Kind, Source, format_duration, parse_duration};
 use clap::{Args, ValueEnum};
@@ -112,10 +112,9 @@ impl Doctor {
 
     /// How much was found in how much.
     fn summary(&self, report: &Value) -> String {
-        let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-        let looked = |key: &str| report["looked_at"][key].as_u64().unwrap_or(0);
-        let counts =
-            ["error", "warning", "note"].map(|name| (report["counts"][name].as_u64().unwrap_or(0), name));
+        let number = |value: &Value| value.as_u64().map_or(0, |number| number as usize);
+        let looked = |key: &str| number(&report["looked_at"][key]);
+        let counts = ["error", "warning", "note"].map(|name| (number(&report["counts"][name]), name));
         let counts: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| plural(*count, name)).collect();
         let counts = if counts.is_empty() { paint(GREEN, "nothing found") } else { counts.join(", ") };

@@ -232,8 +232,3 @@ fn put_json(value: &impl serde::Serialize) -> Result<(), Fault> {
         .map_err(|error| Fault::new(Kind::Bug, "what there is to say is not JSON").because(error))?;
     put(&format!("{text}\n"))
 }
-
-/// "1 route", "12 routes".
-fn plural(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
-}

@@ -33,7 +33,7 @@ pub(crate) fn open(parts: Parts<'_>, world: &World) -> Console {
         gateway: parts.gateway.clone(),
         calls: parts.calls.clone(),
         doctor: parts.doctor,
-        spans: parts.traces.map(Traces::store),
+        spans: parts.traces.map(|traces| traces.store.clone()),
         streams: parts.streams.map(Streams::handles),
     });
     let watching = console.clone();

@@ -52,9 +52,7 @@ impl Doors {
         let doors = [("zipkin", self.zipkin), ("otlp", self.otlp_http), ("grpc", self.otlp_grpc)];
         doors.into_iter().filter_map(|(name, door)| Some((name, door?)))
     }
-}
 
-impl Doors {
     /// What OpenTelemetry's libraries read: under which name a service reports its spans, and where to. What the
     /// environment says already stays.
     pub(crate) fn variables(self, service: &str) -> impl Iterator<Item = (String, String)> {
@@ -167,11 +165,6 @@ impl Traces {
         recorder.offer_to(store.clone())?;
         count(world, &recorder, &store);
         Ok(Some(Self { apis, doors, store, recorder, drainer, scope, forwarding }))
-    }
-
-    /// Where they are kept.
-    pub(crate) fn store(&self) -> SpanStore {
-        self.store.clone()
     }
 
     /// Tells clients to go, waits until they have gone, and makes durable what they brought.

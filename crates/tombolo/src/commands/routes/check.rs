@@ -1,8 +1,8 @@
 //! `tombolo routes check`: all of a start but the starting.
 
 use super::told::Told;
-use super::{Build, input, plural};
-use crate::term::{GREEN, err, out, paint};
+use super::{Build, input};
+use crate::term::{GREEN, err, out, paint, plural};
 use base::{Fault, Source};
 use clap::Args;
 use eskip::Errors;

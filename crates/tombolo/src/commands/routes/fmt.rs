@@ -2,7 +2,7 @@
 
 use super::input;
 use super::told::Told;
-use crate::term::{BOLD, DIM, err, out, paint};
+use crate::term::{BOLD, DIM, err, out, paint, plural};
 use base::{Fault, Kind};
 use clap::Args;
 use std::io::Write as _;
@@ -46,7 +46,7 @@ impl Fmt {
             }
         }
         if differing > 0 {
-            let files = super::plural(differing, "file");
+            let files = plural(differing, "file");
             err(paint(DIM, format_args!("{files} would change; `tombolo routes fmt FILE` rewrites them")));
         }
         Ok(match told.refuse() {

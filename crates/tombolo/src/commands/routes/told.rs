@@ -1,7 +1,7 @@
 //! All that is wrong with the texts of one command: gathered, put in the order of the texts, and shown to people
 //! or programs. A text of many megabytes may have a mistake in each line, so lines are counted once.
 
-use crate::term::{CYAN, RED, YELLOW, count, err, paint};
+use crate::term::{CYAN, RED, YELLOW, count, err, paint, plural};
 use base::{Diagnostic, Report, Severity, Source};
 use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ impl Told {
         };
         let files = match files.len() {
             0 => String::new(),
-            number => format!(" in {}", super::plural(number, "file")),
+            number => format!(" in {}", plural(number, "file")),
         };
         err(format_args!("{}{files}{shown}{behind}", count(&all).unwrap_or_default()));
     }

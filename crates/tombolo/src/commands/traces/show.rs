@@ -3,7 +3,7 @@
 
 use super::{Where, bars, escaped, found, not_understood};
 use crate::commands::asking::Ask;
-use crate::term::{BOLD, CYAN, DIM, RED, YELLOW, harmless, out, out_if_read, paint, width};
+use crate::term::{BOLD, CYAN, DIM, RED, YELLOW, harmless, out, out_if_read, paint, plural, width};
 use base::{Fault, Kind};
 use clap::Args;
 use serde_json::value::RawValue;
@@ -95,7 +95,6 @@ fn waterfall(tree: &Tree, width: usize, tags: bool) -> Vec<String> {
 
 /// Which trace, when, and how much of it there is.
 fn head(tree: &Tree) -> String {
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let mut services: Vec<&str> = tree.nodes.iter().map(|node| node.span.local.service.as_str()).collect();
     services.retain(|name| !name.is_empty());
     services.sort_unstable();
