@@ -8,9 +8,8 @@ mod support;
 use expect_test::{Expect, expect};
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
-use support::{Folder, Running, eventually, get, taken, try_get};
+use support::{Folder, Running, eventually, get, post_spans, taken, try_get};
 
 fn manifest(more: &str) -> String {
     format!(
@@ -48,19 +47,9 @@ fn traces(from: u64, count: u64) -> String {
     list + "]"
 }
 
-fn post(url: &str, spans: &str) {
-    let arguments =
-        ["-sS", "-m", "20", "-w", "%{http_code}", "-H", "Content-Type: application/json", "-d", spans, url];
-    let ran = Command::new("curl").args(arguments).output().expect("curl");
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), "202");
-}
-
 /// What a command prints, to the letter.
 fn check(folder: &Folder, arguments: &[&str], expected: &Expect) {
-    let ran = folder.command(arguments).output().unwrap();
-    let text = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
-    let text = text.replace(&folder.path().display().to_string(), "DIR");
-    expected.assert_eq(&format!("{text}exit {}\n", ran.status.code().unwrap()));
+    expected.assert_eq(&folder.printed(arguments));
 }
 
 #[test]
@@ -75,7 +64,7 @@ fn the_doctor_tells_what_it_found_and_falls_silent_when_it_is_mended() {
         exit 0
     "#]],
     );
-    post(&zipkin, &traces(10, 20));
+    post_spans(&zipkin, &traces(10, 20));
     eventually("all are kept", || folder.run(&["doctor", "--json"]).contains("\"traces\": 20").then_some(()));
     check(
         &folder,
@@ -198,23 +187,6 @@ fn traces_of_a_file_are_looked_at_without_anything_that_runs() {
         &expect![[r#"
         error: no `tombolo up` runs in `DIR`
         hint: start one, or name another folder with -C DIR
-        exit 1
-    "#]],
-    );
-}
-
-#[test]
-fn without_traces_the_doctor_says_how_to_get_some() {
-    let folder = Folder::with("gateway: {address: '127.0.0.1:0', api: '127.0.0.1:0', support: off}\n");
-    let mut running = folder.start(&["up"]);
-    running.wait_for("gateway");
-    eventually("it runs", || folder.path().join(".tombolo/run.json").is_file().then_some(()));
-    check(
-        &folder,
-        &["doctor"],
-        &expect![[r#"
-        error: there are no traces here
-        hint: a manifest with `traces: {}` takes spans and keeps them
         exit 1
     "#]],
     );

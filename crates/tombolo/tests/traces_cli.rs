@@ -1,15 +1,12 @@
 //! `tombolo traces` at the door: spans are posted to a running `tombolo up`, and the commands list them, show one as a
 //! waterfall and print new ones as they complete.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 mod support;
 
 use expect_test::{Expect, expect};
 use nix::sys::signal::Signal;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
-use support::{Folder, Running, eventually, taken};
+use support::{Folder, Running, eventually, post_spans, taken};
 
 fn up() -> (Folder, Running, String) {
     let zipkin = format!("127.0.0.1:{}", taken().1);
@@ -20,13 +17,6 @@ fn up() -> (Folder, Running, String) {
     let mut running = folder.start(&["up"]);
     running.wait_for("  zipkin   http://127.0.0.1:");
     (folder, running, format!("http://{zipkin}/api/v2/spans"))
-}
-
-fn post(url: &str, spans: &str) {
-    let kind = "Content-Type: application/json";
-    let arguments = ["-sS", "-m", "20", "-w", "%{http_code}", "-H", kind, "-d", spans, url];
-    let ran = Command::new("curl").args(arguments).output().expect("curl");
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), "202");
 }
 
 /// A span of a trace; `more` are further fields.
@@ -54,11 +44,7 @@ fn shop() -> String {
 
 /// What a command prints, to the letter.
 fn check(folder: &Folder, arguments: &[&str], expected: &Expect) {
-    let ran = folder.command(arguments).env("COLUMNS", "80").output().unwrap();
-    let text = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
-    let text = text.replace(&folder.path().display().to_string(), "DIR");
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    expected.assert_eq(&format!("{}\nexit {}\n", lines.join("\n"), ran.status.code().unwrap()));
+    expected.assert_eq(&folder.printed(arguments));
 }
 
 #[test]
@@ -73,7 +59,7 @@ fn traces_are_listed_and_shown() {
         exit 0
     "#]],
     );
-    post(&zipkin, &format!("[{}]", shop()));
+    post_spans(&zipkin, &format!("[{}]", shop()));
     eventually("the traces are there", || folder.run(&list).contains("Nabce").then_some(()));
     check(
         &folder,
@@ -208,7 +194,7 @@ fn without_traces_the_commands_say_how_to_get_some() {
         hint: a manifest with `traces: {}` takes spans and keeps them
         exit 1
     "#]];
-    for command in [&["traces", "list"][..], &["traces", "show", "a"], &["traces", "tail"]] {
+    for command in [&["traces", "list"][..], &["traces", "show", "a"], &["traces", "tail"], &["doctor"]] {
         check(&folder, command, &expected);
     }
 }
@@ -218,7 +204,7 @@ fn new_traces_are_printed_as_they_complete() {
     let (folder, _running, zipkin) = up();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
     let old = span("aaaa", ("", "a"), "old", (now - 2_000_000, 5), "");
-    post(&zipkin, &format!("[{old}]"));
+    post_spans(&zipkin, &format!("[{old}]"));
     eventually("it is there", || folder.run(&["traces", "list"]).contains("Naaaa").then_some(()));
     let mut tail = folder.start(&["traces", "tail"]);
     let mut json = folder.start(&["traces", "tail", "--json", "--service", "cart"]);
@@ -228,7 +214,7 @@ fn new_traces_are_printed_as_they_complete() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
         let web = span(&id, ("", "a"), "web", (now, 1_500), r#","name":"new""#);
         let cart = span(&id, ("a", "b"), "cart", (now, 500), r#","tags":{"error":""}"#);
-        post(&zipkin, &format!("[{web},{cart}]"));
+        post_spans(&zipkin, &format!("[{web},{cart}]"));
         (tail.said().contains("web new  1 error") && json.said().contains(r#""serviceName":"cart""#))
             .then_some(())
     });

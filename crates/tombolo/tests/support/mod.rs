@@ -62,6 +62,15 @@ impl Folder {
         self.plain(&finish(self.command(arguments)))
     }
 
+    /// Runs `tombolo` to its end: what it printed, to the letter but for this folder's name, and how it ended.
+    pub(crate) fn printed(&self, arguments: &[&str]) -> String {
+        let ran = self.command(arguments).env("COLUMNS", "80").output().unwrap();
+        let text = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+        let text = text.replace(&self.path().display().to_string(), "DIR");
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        format!("{}\nexit {}\n", lines.join("\n"), ran.status.code().unwrap())
+    }
+
     /// A command line of `tombolo` in this folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
@@ -96,6 +105,14 @@ fn without_arguments(text: &str) -> String {
         plain += &part[end..];
     }
     plain
+}
+
+/// Reports spans in Zipkin's JSON.
+pub(crate) fn post_spans(url: &str, spans: &str) {
+    let kind = "Content-Type: application/json";
+    let arguments = ["-sS", "-m", "20", "-w", "%{http_code}", "-H", kind, "-d", spans, url];
+    let ran = Command::new("curl").args(arguments).output().expect("curl");
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "202");
 }
 
 /// Runs a command to its end, which must come.
