@@ -83,7 +83,8 @@ impl Access {
             return Ok(Viewer { proof: Some(self.proof.clone()), is_program: true });
         }
         if head.headers.contains_key(AUTHORIZATION) {
-            return Err(Problem::new(Kind::Refused, "that is not the token of .tombolo/run.json"));
+            return Err(Problem::new(Kind::Refused, "that is not the token of .tombolo/run.json")
+                .hint("each start of `tombolo up` writes a new one there"));
         }
         check_caller(head, |_| false).map_err(|stranger| Problem::new(Kind::Refused, stranger.why()))?;
         let has_session = cookies(head).any(|(name, value)| {

@@ -46,7 +46,9 @@ async fn a_page_of_another_origin_and_another_name_of_this_machine_are_refused()
     let shown = world.send(World::request(Method::GET, "/", &[("host", "box.example")], ""), true).await;
     assert_eq!(shown.status, StatusCode::OK, "who shows the token may come by any name");
     let wrong = World::request(Method::GET, "/", &[("authorization", "Bearer nonsense")], "");
-    assert_eq!(world.send(wrong, false).await.status, StatusCode::FORBIDDEN);
+    let refused = world.send(wrong, false).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text.contains("writes a new one"), "{}", refused.text);
 }
 
 #[tokio::test]
