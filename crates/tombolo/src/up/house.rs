@@ -196,15 +196,17 @@ impl House {
         let (wishes_sender, wishes) = queue::bounded(16);
         let token: Arc<str> = run.token.as_str().into();
         let shown = Arc::<Mutex<About>>::default();
-        let parts = pages::Parts {
+        let planes = console::Planes {
+            clock: world.clock.clone(),
+            drain: world.drain.clone(),
             token: token.clone(),
             about: shown.clone(),
-            supervisor: &supervisor,
-            gateway: &gateway_plane,
-            calls: &calls,
-            streams: streams.as_ref(),
-            traces: traces.as_ref(),
+            supervisor: supervisor.clone(),
+            gateway: gateway_plane.clone(),
+            calls: calls.clone(),
+            spans: traces.as_ref().map(|traces| traces.store.clone()),
             doctor: doctor.clone(),
+            streams: streams.as_ref().map(Streams::handles),
         };
         let api = Api {
             token,
@@ -214,7 +216,7 @@ impl House {
             streams: streams.as_ref().map(|streams| streams.api.clone()),
             embedded: streams.as_ref().and_then(|streams| streams.embedded.clone()),
             traces: traces.as_ref().map(|traces| traces.apis.clone()),
-            console: pages::open(parts, &world),
+            console: pages::open(planes, &world),
             doctor: doctor.clone(),
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
