@@ -91,20 +91,30 @@ impl Outbox {
 
     /// The oldest rows that nobody refused, in the order of `position`.
     pub async fn page(&mut self) -> Result<Vec<OutboxRow>, Fault> {
-        let rows = self.ask(async |open| {
-            let page = open.link.statement(&open.page).await?;
-            open.link.client.query(&page, &[&PAGE_ROWS, &PAGE_BYTES, &(JSON_BYTES_MAX as i64)]).await
-        });
-        let rows = rows.await?;
-        let rows: Vec<OutboxRow> =
-            rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.links.failed(error))?;
-        if self.gone.is_some() && rows.first().map(|row| &row.key) == self.gone.as_ref() {
+        let rows = self.rows().await?;
+        let Some(gone) = self.gone.clone().filter(|gone| rows.first().is_some_and(|row| row.key == *gone))
+        else {
+            return Ok(rows);
+        };
+        // A database that crashed forgets what it had not put on its disk, and what kept the rows may be mended.
+        self.done(std::slice::from_ref(&gone)).await?;
+        let rows = self.rows().await?;
+        if rows.first().is_some_and(|row| row.key == gone) {
             let text = format!("rows of {} are not gone after they were deleted", self.place());
             return Err(Fault::new(Kind::Conflict, text)
                 .blame(Blame::Neighbour)
                 .hint("look whether a trigger or a rule keeps them, or whether `position` is not unique"));
         }
         Ok(rows)
+    }
+
+    async fn rows(&mut self) -> Result<Vec<OutboxRow>, Fault> {
+        let rows = self.ask(async |open| {
+            let page = open.link.statement(&open.page).await?;
+            open.link.client.query(&page, &[&PAGE_ROWS, &PAGE_BYTES, &(JSON_BYTES_MAX as i64)]).await
+        });
+        let rows = rows.await?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.links.failed(error))
     }
 
     /// Takes rows away that are appended.
