@@ -40,7 +40,16 @@ pub(crate) struct Point {
 
 struct Reading {
     at: Moment,
-    routes: HashMap<String, RouteTotals>,
+    counted: Counted,
+}
+
+/// What was counted so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted<R = HashMap<String, RouteTotals>> {
+    /// By route.
+    pub(crate) routes: R,
+    /// Traces that began here and are not recorded.
+    pub(crate) left_out: u64,
 }
 
 /// What was counted over the last hour.
@@ -59,14 +68,14 @@ pub(crate) struct History {
 pub(crate) struct Rates {
     /// Seconds that are counted.
     pub(crate) seconds: f64,
-    /// By route.
-    pub(crate) routes: HashMap<String, RouteTotals>,
+    /// What was counted in these.
+    pub(crate) counted: Counted,
 }
 
 impl History {
     /// One that begins when everything else does: all that is counted came later.
     pub(crate) fn new(now: Moment) -> Self {
-        let start = || Reading { at: now, routes: HashMap::new() };
+        let start = || Reading { at: now, counted: Counted::default() };
         Self {
             readings: VecDeque::from([start()]),
             last: start(),
@@ -76,12 +85,18 @@ impl History {
     }
 
     /// Takes a reading.
-    pub(crate) fn take(&mut self, now: Moment, routes: Vec<RouteTotals>, owners: &HashMap<String, Owners>) {
+    pub(crate) fn take(
+        &mut self,
+        now: Moment,
+        counted: Counted<Vec<RouteTotals>>,
+        owners: &HashMap<String, Owners>,
+    ) {
+        let Counted { routes, left_out } = counted;
         let seconds = now.since(self.last.at).as_secs_f64().max(0.001);
         let mut services: BTreeMap<&str, RouteTotals> = BTreeMap::new();
         for totals in &routes {
             let zero = RouteTotals::default();
-            let since = totals.since(self.last.routes.get(&totals.id).unwrap_or(&zero));
+            let since = totals.since(self.last.counted.routes.get(&totals.id).unwrap_or(&zero));
             let Some(owners) = owners.get(&totals.id) else { continue };
             let entry = owners.is_entry.then_some(GATEWAY);
             for name in owners.services.iter().map(String::as_str).chain(entry) {
@@ -101,7 +116,8 @@ impl History {
             }
         }
         let routes = routes.into_iter().map(|totals| (totals.id.clone(), totals)).collect();
-        let before = std::mem::replace(&mut self.last, Reading { at: now, routes });
+        let counted = Counted { routes, left_out };
+        let before = std::mem::replace(&mut self.last, Reading { at: now, counted });
         if self.readings.back().is_none_or(|newest| before.at.since(newest.at) >= APART) {
             self.readings.push_back(before);
             if self.readings.len() > READINGS_MAX {
@@ -111,16 +127,19 @@ impl History {
     }
 
     /// What each route did within the last minute or so, given what is counted now.
-    pub(crate) fn rates(&self, now: Moment, routes: Vec<RouteTotals>) -> Rates {
+    pub(crate) fn rates(&self, now: Moment, counted: Counted<Vec<RouteTotals>>) -> Rates {
         let Some(oldest) = self.readings.front() else { return Rates::default() };
         let zero = RouteTotals::default();
         let since = |totals: RouteTotals| {
-            let since = totals.since(oldest.routes.get(&totals.id).unwrap_or(&zero));
+            let since = totals.since(oldest.counted.routes.get(&totals.id).unwrap_or(&zero));
             (totals.id, since)
         };
         Rates {
             seconds: now.since(oldest.at).as_secs_f64().max(1.0),
-            routes: routes.into_iter().map(since).collect(),
+            counted: Counted {
+                routes: counted.routes.into_iter().map(since).collect(),
+                left_out: counted.left_out.saturating_sub(oldest.counted.left_out),
+            },
         }
     }
 
@@ -181,6 +200,10 @@ mod tests {
         totals
     }
 
+    fn all(routes: Vec<RouteTotals>) -> Counted<Vec<RouteTotals>> {
+        Counted { routes, left_out: 0 }
+    }
+
     fn owner(service: &str, is_entry: bool) -> Owners {
         Owners { services: vec![service.to_owned()], is_entry }
     }
@@ -190,10 +213,10 @@ mod tests {
         let mut history = History::new(at(0));
         let owners = HashMap::from([("a".to_owned(), owner("cart", true))]);
         for second in (5..=300).step_by(5) {
-            history.take(at(second), vec![counted("a", second * 10, 0)], &owners);
+            history.take(at(second), all(vec![counted("a", second * 10, 0)]), &owners);
         }
-        let rates = history.rates(at(302), vec![counted("a", 3_020, 30)]);
-        let of_a = &rates.routes["a"];
+        let rates = history.rates(at(302), all(vec![counted("a", 3_020, 30)]));
+        let of_a = &rates.counted.routes["a"];
         assert!((60.0..=100.0).contains(&rates.seconds), "{}", rates.seconds);
         assert_eq!((of_a.requests as f64 / rates.seconds, of_a.errors), (10.0, 30));
     }
@@ -206,7 +229,7 @@ mod tests {
             names.iter().map(|name| (name.clone(), owner(name, name == "s000"))).collect();
         for turn in 1..=SAMPLES_MAX as u64 + 3 {
             let routes = names.iter().map(|name| counted(name, turn * 10, turn)).collect();
-            history.take(at(turn * 5), routes, &owners);
+            history.take(at(turn * 5), all(routes), &owners);
         }
         let series = history.series();
         assert_eq!((series.len(), series[0].0.as_str()), (SERIES_MAX, GATEWAY));
@@ -217,11 +240,11 @@ mod tests {
         // A service that comes later finds room once another has been silent for an hour.
         let silent: Vec<_> = names[1..].iter().map(|name| counted(name, 10_000, 0)).collect();
         for turn in 0..=SAMPLES_MAX as u64 {
-            history.take(at(10_000 + turn * 5), silent.clone(), &owners);
+            history.take(at(10_000 + turn * 5), all(silent.clone()), &owners);
         }
         let mut more = silent;
         more.push(counted("s000", 10, 0));
-        history.take(at(90_000), more, &owners);
+        history.take(at(90_000), all(more), &owners);
         assert_eq!(history.series()[0].1.len(), 1, "the gateway had gone and is there again");
     }
 

@@ -36,7 +36,7 @@ use access::Access;
 use asked::Form;
 use base::{Clock, Fault, Kind};
 use control::Supervisor;
-use history::History;
+use history::{Counted, History};
 use http::{Method, StatusCode};
 use problem::Problem;
 use proxy::Plane;
@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
 use telemetry::doctor::Doctor;
+use telemetry::metrics::RouteTotals;
 use telemetry::spans::SpanStore;
 use tokio::sync::Semaphore;
 use wire::{Drain, Peer, Request, Response};
@@ -185,9 +186,16 @@ impl Console {
 
     /// Reads once what is counted.
     fn sample(&self) {
-        let routes = self.gateway.builder().metrics.totals();
         let owners = map::owners(self);
-        self.history().take(self.clock.now(), routes, &owners);
+        self.history().take(self.clock.now(), self.counted(), &owners);
+    }
+
+    /// What is counted by now.
+    fn counted(&self) -> Counted<Vec<RouteTotals>> {
+        Counted {
+            routes: self.gateway.builder().metrics.totals(),
+            left_out: self.gateway.spans().map_or(0, |spans| spans.recorder.left_out()),
+        }
     }
 
     fn history(&self) -> std::sync::MutexGuard<'_, History> {

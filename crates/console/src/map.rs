@@ -16,6 +16,9 @@ use telemetry::spans::{Call, Link, Query, calls_of};
 /// Minutes of spans that are looked at, the one that has begun included.
 const MINUTES: u64 = 5;
 
+/// When so large a share of the requests is not recorded, it is told.
+pub(crate) const LEFT_OUT_MIN: f64 = 0.01;
+
 /// The map at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Map {
@@ -23,6 +26,8 @@ pub(crate) struct Map {
     pub(crate) has_traces: bool,
     /// Seconds of spans that are counted.
     pub(crate) spans_seconds: f64,
+    /// The share of the requests from outside whose traces are not recorded, about.
+    pub(crate) left_out_share: f64,
     /// Seconds of the gateway's own counts.
     pub(crate) requests_seconds: f64,
     /// The services, the busiest first if there are more than are drawn.
@@ -120,6 +125,8 @@ pub(crate) struct Facts {
     pub(crate) entered: BTreeMap<String, RouteTotals>,
     /// What each service was asked altogether.
     pub(crate) asked: BTreeMap<String, RouteTotals>,
+    /// Requests whose traces began here and are not recorded.
+    pub(crate) left_out: u64,
     pub(crate) requests_seconds: f64,
 }
 
@@ -148,12 +155,13 @@ async fn facts(console: &Console) -> Result<Facts, Problem> {
     for service in console.supervisor.status().iter() {
         facts.services.push((service.name.clone(), service.state, service.replicas.len()));
     }
-    let totals = console.gateway.builder().metrics.totals();
-    let rates = console.history().rates(console.clock.now(), totals);
+    let counted = console.counted();
+    let rates = console.history().rates(console.clock.now(), counted);
+    facts.left_out = rates.counted.left_out;
     facts.requests_seconds = rates.seconds;
     for (route, owners) in owners(console) {
         let zero = RouteTotals::default();
-        let counted = rates.routes.get(&route).unwrap_or(&zero);
+        let counted = rates.counted.routes.get(&route).unwrap_or(&zero);
         for service in owners.services {
             if owners.is_entry {
                 facts.entered.entry(service.clone()).or_default().add(counted);
@@ -214,6 +222,18 @@ pub(crate) fn assemble(facts: Facts) -> Map {
         let edge = Edge { from: from.to_owned(), to: to.to_owned(), source, flow };
         edges.entry((edge.from.clone(), edge.to.clone())).or_insert(edge);
     };
+    let entered: u64 = facts.entered.values().map(|totals| totals.requests).sum();
+    let left_out_share = (facts.left_out as f64 / entered.max(1) as f64).min(1.0);
+    let counted = facts.entered.iter().map(|(service, totals)| {
+        let flow = Flow::of(totals, facts.requests_seconds.max(1.0));
+        (service, if flow.is_some() { EdgeSource::Requests } else { EdgeSource::Declared }, flow)
+    });
+    // Spans of some requests, with all that failed among them, say less of their number than what was counted.
+    if left_out_share >= LEFT_OUT_MIN {
+        for (service, source, flow) in counted.clone().filter(|(.., flow)| flow.is_some()) {
+            put(GATEWAY, service, source, flow);
+        }
+    }
     let (links, spans_seconds) =
         facts.spans.as_ref().map_or((&[][..], 0.0), |(links, seconds)| (links, *seconds));
     let mut durations: HashMap<(&str, &str), Vec<u64>> = HashMap::new();
@@ -232,9 +252,7 @@ pub(crate) fn assemble(facts: Facts) -> Map {
         };
         put(&link.parent, &link.child, EdgeSource::Spans, Some(flow));
     }
-    for (service, totals) in &facts.entered {
-        let flow = Flow::of(totals, facts.requests_seconds.max(1.0));
-        let source = if flow.is_some() { EdgeSource::Requests } else { EdgeSource::Declared };
+    for (service, source, flow) in counted {
         put(GATEWAY, service, source, flow);
     }
     for (caller, callee) in &facts.about.calls {
@@ -247,6 +265,7 @@ pub(crate) fn assemble(facts: Facts) -> Map {
     Map {
         has_traces: facts.spans.is_some(),
         spans_seconds,
+        left_out_share,
         requests_seconds: facts.requests_seconds,
         nodes,
         edges,
@@ -339,6 +358,7 @@ pub(crate) mod tests {
                 ("stock".to_owned(), counted(0, 0)),
             ]),
             asked: BTreeMap::from([("web".to_owned(), counted(600, 6))]),
+            left_out: 0,
             requests_seconds: 60.0,
         }
     }
@@ -377,6 +397,22 @@ pub(crate) mod tests {
             hidden 0
         "#]],
         );
+    }
+
+    #[test]
+    fn what_is_counted_goes_before_spans_of_some_requests() {
+        let link =
+            |child: &str| Link { parent: GATEWAY.to_owned(), child: child.to_owned(), calls: 24, errors: 6 };
+        let spans = || Some((vec![link("web"), link("stock")], 240.0));
+        let flows = |left_out| {
+            let map = assemble(Facts { spans: spans(), left_out, ..shop() });
+            let edges = map.edges.into_iter().filter(|edge| edge.from == GATEWAY);
+            let flows: Vec<_> = edges.map(|edge| (edge.to, edge.flow.unwrap().rate_per_s)).collect();
+            (map.left_out_share, flows)
+        };
+        let expected = |web| vec![("stock".to_owned(), 0.1), ("web".to_owned(), web)];
+        assert_eq!(flows(3), (0.005, expected(0.1)));
+        assert_eq!(flows(576), (0.96, expected(10.0)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::access::Viewer;
 use crate::asked::{question, segment};
 use crate::layout::{Sizes, Spot, layered};
-use crate::map::{self, Edge, EdgeSource, Flow, Map, Node, NodeKind};
+use crate::map::{self, Edge, EdgeSource, Flow, LEFT_OUT_MIN, Map, Node, NodeKind};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::{Console, answer, units};
@@ -273,6 +273,10 @@ fn calls(map: &Map) -> Markup {
                     @if map.has_traces {
                         "Spans: the last " (units::duration(map.spans_seconds * 1e6)) "; durations of the latest \
                          traces among them. "
+                    }
+                    @if map.has_traces && map.left_out_share >= LEFT_OUT_MIN {
+                        "Of the requests some " (units::share(map.left_out_share)) " are not recorded (" code { "sample" }
+                        " in the manifest): what spans show between services counts the others and those that failed. "
                     }
                     "Gateway: the last " (units::duration(map.requests_seconds * 1e6)) ", durations between the \
                      bounds of their buckets."

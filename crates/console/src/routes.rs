@@ -80,8 +80,8 @@ struct Explained {
 pub(crate) fn show(console: &Console, asked: &Asked) -> Result<Routes, Problem> {
     let filter = asked.text("filter").to_owned();
     let offset = asked.number::<usize>("offset")?.unwrap_or(0);
-    let totals = console.gateway.builder().metrics.totals();
-    let rates = console.history().rates(console.clock.now(), totals);
+    let counted = console.counted();
+    let rates = console.history().rates(console.clock.now(), counted);
     let (gateway, calls) = (console.gateway.table(), console.calls.table());
     let every = gateway
         .routes
@@ -95,7 +95,7 @@ pub(crate) fn show(console: &Console, asked: &Asked) -> Result<Routes, Problem> 
     let (mut fitting, mut shown) = (0, Vec::new());
     for (route, is_of_calls) in every.filter(|(route, _)| fits(route)) {
         if (offset..offset.saturating_add(PAGE)).contains(&fitting) {
-            let flow = rates.routes.get(&*route.id).and_then(|of| Flow::of(of, rates.seconds));
+            let flow = rates.counted.routes.get(&*route.id).and_then(|of| Flow::of(of, rates.seconds));
             shown.push(one(&route.source, is_of_calls, flow));
         }
         fitting += 1;

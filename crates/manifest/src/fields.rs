@@ -420,15 +420,16 @@ pub(crate) static TRACES: Section<Traces> = Section {
             .example("off")
             .doc("OTLP over gRPC; traces alone. `off`: none.")
             .put(|r, node, t| r.put_address_or_off(node, &mut t.otlp_grpc)),
-        key("sample", Kind::Share)
-            .default("1")
+        key("sample", Kind::Sample)
+            .default("1000/s")
             .example("0.05")
             .doc(
-                "The share of the traces that begin here that is recorded whole. Requests that failed and the slowest \
-                 hundredth of each route leave their own spans in any case; the filter `tracingSampleRate` sets the \
-                 share of a route.",
+                "Which of the traces that begin here are recorded whole: so many a second, of which each worker has its \
+                 part, or a share of them; `1` is all. Requests that failed, the slowest hundredth of each route and \
+                 what is rare leave their own spans in any case; the filter `tracingSampleRate` sets the share of a \
+                 route.",
             )
-            .put(|r, node, t| r.put(node, &mut t.sample_millionths, Reader::share)),
+            .put(|r, node, t| r.put(node, &mut t.sample, Reader::sample)),
         key("propagation", Kind::Word(&["both", "w3c", "b3", "b3multi"]))
             .default("both")
             .example("w3c")

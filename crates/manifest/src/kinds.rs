@@ -16,8 +16,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number within bounds.
     Whole(i64, i64),
-    /// A number from 0 to 1.
-    Share,
+    /// A number from 0 to 1, or so many a second.
+    Sample,
     /// A TCP port.
     Port,
     /// Go's syntax, within bounds.
@@ -91,6 +91,7 @@ pub(crate) const CONSUMER_PATTERN: &str = "^[A-Za-z0-9_.-]{1,100}$";
 const HANDLER_PATTERN: &str = "^[a-z][a-z0-9-]*(/[!-~]*)?$";
 const DURATION_PATTERN: &str = "^(0|([0-9]*\\.?[0-9]+(ns|us|\u{b5}s|ms|s|m|h))+)$";
 const SIZE_PATTERN: &str = "^[0-9]*\\.?[0-9]+ *([kKmMgG]([iI]?[bB])?|[bB])?$";
+const RATE_PATTERN: &str = "^[1-9][0-9]{0,5}/s$";
 const ADDRESS_PATTERN: &str = "^([0-9.]+|localhost|\\[[0-9a-fA-F:.]+\\]):[0-9]+$";
 const URL_PATTERN: &str = "^https?://[^/?#@\\s]+$";
 
@@ -102,7 +103,7 @@ impl Kind {
             Kind::Word(words) => format!("one of {}", words_of(words)),
             Kind::Flag => "`true` or `false`".to_owned(),
             Kind::Whole(least, most) => format!("a whole number from {least} to {most}"),
-            Kind::Share => "a number from 0 to 1".to_owned(),
+            Kind::Sample => "a number from 0 to 1, or so many a second like `1000/s`".to_owned(),
             Kind::Port => "a port, a number from 1 to 65535".to_owned(),
             Kind::Duration(least, most) => {
                 format!("a duration from {} to {}", format_duration(least), format_duration(most))
@@ -149,7 +150,7 @@ impl Kind {
             Kind::Word(words) => words_of(words),
             Kind::Flag => "`true`, `false`".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
-            Kind::Share => "0 to 1".to_owned(),
+            Kind::Sample => "0 to 1, `1000/s`".to_owned(),
             Kind::Port => "port".to_owned(),
             Kind::Duration(least, most) => {
                 format!("duration, {} to {}", format_duration(least), format_duration(most))
@@ -210,7 +211,10 @@ impl Kind {
             Kind::Word(words) => json!({ "enum": words }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-            Kind::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+            Kind::Sample => json!({ "anyOf": [
+                { "type": "number", "minimum": 0, "maximum": 1 },
+                { "type": "string", "pattern": RATE_PATTERN }
+            ] }),
             Kind::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65535 }),
             Kind::Duration(..) => json!({
                 "anyOf": [{ "type": "string", "pattern": DURATION_PATTERN }, { "const": 0 }]

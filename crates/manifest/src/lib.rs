@@ -34,8 +34,8 @@ pub use schema::{SCHEMA_URL, schema};
 pub use texts::TextMap;
 pub use values::{
     Check, Command, DependsOn, Gateway, Health, Keep, Limits, Log, LogFormat, Manifest, Outbox, Propagation,
-    Restart, RestartWhen, RoutesEntry, Service, Source as ServiceSource, StartWhen, StoreUrl, Streams,
-    Traces,
+    Restart, RestartWhen, RoutesEntry, Sample, Service, Source as ServiceSource, StartWhen, StoreUrl,
+    Streams, Traces,
 };
 
 use base::{Diagnostic, Severity, Source};

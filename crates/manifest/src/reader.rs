@@ -12,7 +12,7 @@ use crate::fields::{self, About, Section};
 use crate::kinds::{Kind, words_of};
 use crate::names;
 use crate::texts::TextMap;
-use crate::values::RoutesEntry;
+use crate::values::{RoutesEntry, Sample};
 use crate::yaml::{Entry, Node, Scalar, ScalarKind, Value};
 use base::{Diagnostic, Source, Span};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -202,19 +202,25 @@ impl Reader {
         None
     }
 
-    /// A share, in millionths.
-    pub(crate) fn share(&mut self, node: &Node) -> Option<u32> {
-        let share = match node.scalar() {
+    /// A share, or so many a second.
+    pub(crate) fn sample(&mut self, node: &Node) -> Option<Sample> {
+        let sample = match node.scalar() {
             Some(Scalar { text, kind: ScalarKind::Whole(_) | ScalarKind::Fraction, .. }) => {
-                text.parse::<f64>().ok()
+                let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+                share.map(|share| Sample::Millionths((share * 1e6).round() as u32))
+            }
+            Some(Scalar { text, kind: ScalarKind::Text, .. }) => {
+                let digits =
+                    text.strip_suffix("/s").filter(|text| matches!(text.as_bytes(), [b'1'..=b'9', ..]));
+                let rate = digits.and_then(|digits| digits.parse().ok());
+                rate.filter(|rate| *rate < 1_000_000).map(Sample::PerSecond)
             }
             _ => None,
         };
-        let share = share.filter(|share| (0.0..=1.0).contains(share));
-        if share.is_none() {
+        if sample.is_none() {
             self.wrong(node);
         }
-        share.map(|share| (share * 1e6).round() as u32)
+        sample
     }
 
     /// A duration within the kind's bounds.

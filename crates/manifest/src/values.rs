@@ -273,6 +273,15 @@ pub struct Keep {
     pub count: Option<u64>,
 }
 
+/// Which of the traces that begin here are recorded whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// So many of a million.
+    Millionths(u32),
+    /// So many a second.
+    PerSecond(u32),
+}
+
 /// How services are told the span that theirs belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Propagation {
@@ -296,8 +305,8 @@ pub struct Traces {
     pub otlp_http: Option<SocketAddr>,
     /// OTLP over gRPC; `None` for none.
     pub otlp_grpc: Option<SocketAddr>,
-    /// The share of the traces that begin here that is recorded whole, in millionths.
-    pub sample_millionths: u32,
+    /// Which of the traces that begin here are recorded whole.
+    pub sample: Sample,
     /// How services are told the span that theirs belong to.
     pub propagation: Propagation,
     /// Where they are kept.
@@ -378,7 +387,7 @@ impl Default for Traces {
             zipkin: usual(9411),
             otlp_http: usual(4318),
             otlp_grpc: usual(4317),
-            sample_millionths: 1_000_000,
+            sample: Sample::PerSecond(1_000),
             propagation: Propagation::Both,
             dir: PathBuf::from(".tombolo/traces"),
             keep_age: Duration::from_secs(7 * 24 * 3_600),

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use telemetry::spans::Sample;
 use telemetry::{Record, Tags, TraceContext};
 use wire::{Body, Ending, Passed, Peer, Refused, Request, Response, Tail, TunnelEnd};
 
@@ -139,12 +140,8 @@ impl Account {
         gateway.core.metrics.begin();
         let plane = gateway.plane();
         let (at, at_unix) = plane.builder.clock.both();
-        let mut trace = TraceContext::from_headers(request.headers(), &gateway.core.chance);
-        let spans = plane.settings.spans.as_ref();
-        if let Some(spans) = spans {
-            trace.decide(spans.sample);
-        }
-        let is_told = plane.access.is_some() || spans.is_some();
+        let trace = TraceContext::from_headers(request.headers(), &gateway.core.chance);
+        let is_told = plane.access.is_some() || plane.settings.spans.is_some();
         Box::new(Self {
             at,
             at_unix,
@@ -185,13 +182,8 @@ impl Account {
 
     /// The request is on this route now.
     pub(crate) fn on_route(&mut self, route: &Arc<LocalRoute>) {
+        self.decide(Some(route));
         self.route = Some(route.clone());
-        if let Some(share) = route.sample
-            && self.attempts == 0
-            && self.gateway.plane().settings.spans.is_some()
-        {
-            self.trace.decide(share);
-        }
         if route.masked_keys.is_empty() {
             return;
         }
@@ -199,6 +191,19 @@ impl Account {
             None => route.masked_keys.clone(),
             Some(others) => others.iter().chain(&*route.masked_keys).cloned().collect(),
         });
+    }
+
+    /// Decides whether the trace is recorded: once by what holds for all, and until a backend was told as each route
+    /// says that says something.
+    fn decide(&mut self, route: Option<&LocalRoute>) {
+        let plane = self.gateway.plane();
+        let Some(spans) = &plane.settings.spans else { return };
+        let sample = match route.and_then(|route| route.sample) {
+            Some(share) if self.attempts == 0 => Sample::Share(share),
+            None if self.route.is_none() => spans.sample,
+            _ => return,
+        };
+        spans.recorder.decide(self.gateway.core.worker, &mut self.trace, sample, self.at);
     }
 
     /// A try at a backend begins, which `exchange` tells it: where there are spans, it has one of its own.
@@ -243,6 +248,9 @@ impl Account {
 
     fn tell(&mut self, end: &End, noted: &Noted) {
         self.told = true;
+        if self.route.is_none() {
+            self.decide(None);
+        }
         let plane = &self.gateway.plane();
         let now = self.gateway.now();
         let for_log = self.for_log.as_deref();

@@ -80,6 +80,11 @@ impl Plane {
         &self.builder
     }
 
+    /// How requests leave spans, if they do.
+    pub fn spans(&self) -> Option<&crate::Spans> {
+        self.settings.spans.as_ref()
+    }
+
     /// How connections to backends are opened.
     pub fn dialer(&self) -> &wire::Dialer {
         &self.settings.dialer

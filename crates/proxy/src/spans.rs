@@ -8,7 +8,7 @@ use base::{Moment, SpanId, UnixTime};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::spans::{Draft, Kind, ROUTE_TAG, Recorder, Side, TagWriter};
+use telemetry::spans::{Draft, Ended, Kind, ROUTE_TAG, Recorder, Sample, Side, TagWriter};
 use telemetry::{Propagation, Record, TraceContext};
 use wire::{Edge, Ending};
 
@@ -23,8 +23,8 @@ const FAILED_FROM: u16 = 500;
 pub struct Spans {
     /// Where they go.
     pub recorder: Recorder,
-    /// The share of traces that is recorded whole, from 0 to 1, where neither the caller nor the route says.
-    pub sample: f64,
+    /// Which traces are recorded whole, where neither the caller nor the route says.
+    pub sample: Sample,
     /// How backends are told which span is theirs to go on from.
     pub propagation: Propagation,
     /// The service that requests from outside come to.
@@ -99,17 +99,23 @@ pub(crate) struct Carried<'a> {
 }
 
 impl Spans {
-    /// Puts the spans of a request, if its trace is recorded; otherwise only if it failed or was slow.
+    /// Puts the spans of a request, if its trace is recorded; otherwise only if it failed, was slow or is rare.
     pub(crate) fn put(&self, carried: &Carried<'_>) {
         let record = carried.record;
-        let is_slow = carried.route.is_some_and(|route| route.slow().observe(record.duration));
         let failed = record.status >= FAILED_FROM || record.cut_short;
-        let kept = match record.trace.sampled {
-            true => "",
-            false if failed => "error",
-            false if is_slow => "slow",
-            false => return,
+        let ended = Ended {
+            sampled: record.trace.sampled,
+            failed,
+            took: record.duration,
+            at: carried.now,
+            kind: (record.method, record.status),
         };
+        let kept = match carried.route {
+            Some(route) => route.tail().choose(&ended),
+            None if ended.sampled => Some(""),
+            None => failed.then_some("error"),
+        };
+        let Some(kept) = kept else { return };
         self.put_request(carried, failed, kept);
         let tries = &carried.tries;
         for (number, one) in tries.before.iter().chain(&tries.last).enumerate() {

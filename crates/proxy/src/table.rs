@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use telemetry::spans::Slow;
+use telemetry::spans::Tail;
 
 /// A route that serves.
 pub struct Route {
@@ -46,8 +46,8 @@ pub(crate) struct LocalRoute {
     pub(crate) id: Arc<str>,
     /// The endpoint that was chosen first: most routes have no other.
     endpoint: OnceLock<Arc<LocalEndpoint>>,
-    /// How long its requests take; only where there are spans.
-    slow: OnceLock<Box<Slow>>,
+    /// Tells which of its requests are kept; only where there are spans.
+    tail: OnceLock<Box<Tail>>,
 }
 
 impl Routed {
@@ -55,7 +55,7 @@ impl Routed {
     pub(crate) fn on(&self, worker: usize) -> Arc<LocalRoute> {
         let local = || {
             let (route, id) = (self.route.clone(), (*self.route.id).into());
-            Arc::new(LocalRoute { route, id, endpoint: OnceLock::new(), slow: OnceLock::new() })
+            Arc::new(LocalRoute { route, id, endpoint: OnceLock::new(), tail: OnceLock::new() })
         };
         self.cores[worker % self.cores.len()].get_or_init(local).clone()
     }
@@ -68,9 +68,9 @@ impl LocalRoute {
         if first.is(chosen) { first.clone() } else { pool.of(chosen) }
     }
 
-    /// How long its requests take on this core.
-    pub(crate) fn slow(&self) -> &Slow {
-        self.slow.get_or_init(Box::default)
+    /// What tells which of its requests on this core are kept.
+    pub(crate) fn tail(&self) -> &Tail {
+        self.tail.get_or_init(Box::default)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Append, AppendError, Json, Message, Uuid, names};
 use telemetry::TraceContext;
-use telemetry::spans::{Draft, Kind, Recorder, Side, Slow, TagWriter};
+use telemetry::spans::{Draft, Ended, Kind, Recorder, Sample, Side, TagWriter, Tail};
 use wire::Headers;
 
 /// The service that takes messages and brings them to consumers.
@@ -25,10 +25,10 @@ const TRACESTATE_BYTES_MAX: usize = 512;
 #[derive(Debug)]
 pub struct Spans {
     recorder: Recorder,
-    sample: f64,
+    sample: Sample,
     chance: Chance,
-    /// How long appends take.
-    appends: Slow,
+    /// Tells which appends are kept.
+    appends: Tail,
 }
 
 /// Who appends.
@@ -74,10 +74,9 @@ pub(crate) struct Delivering {
 }
 
 impl Spans {
-    /// Leaves them here: of this share of the traces that begin with a message all, of the others what failed and what
-    /// was slow.
-    pub fn new(recorder: Recorder, sample: f64, chance: Chance) -> Arc<Self> {
-        Arc::new(Self { recorder, sample, chance, appends: Slow::default() })
+    /// Leaves them here: of these traces that begin with a message all, of the others what failed and what was slow.
+    pub fn new(recorder: Recorder, sample: Sample, chance: Chance) -> Arc<Self> {
+        Arc::new(Self { recorder, sample, chance, appends: Tail::default() })
     }
 
     /// An append begins. Messages that are to have its trace get it here.
@@ -99,7 +98,8 @@ impl Spans {
                 if given.parent.is_some() { given } else { told().unwrap_or(given) }
             }
         };
-        trace.decide(self.sample);
+        let begun = clock.both();
+        self.recorder.decide_aside(&mut trace, self.sample, begun.0);
         let state = match appender {
             Appender::Call(headers) => headers.get(TRACESTATE).and_then(|value| value.to_str().ok()),
             _ => None,
@@ -122,7 +122,7 @@ impl Spans {
             correlation: correlation(message.metadata.as_ref()),
             count,
         });
-        Appending { spans: self.clone(), operation, service, trace, begun: clock.both(), about }
+        Appending { spans: self.clone(), operation, service, trace, begun, about }
     }
 
     /// A delivery of these messages begins.
@@ -136,7 +136,8 @@ impl Spans {
         let first = messages.first();
         let told = self.told_by(first.and_then(|message| message.metadata.as_ref()));
         let mut trace = told.unwrap_or_else(|| TraceContext::begin(&self.chance));
-        trace.decide(self.sample);
+        let begun = clock.both();
+        self.recorder.decide_aside(&mut trace, self.sample, begun.0);
         let about = first.map(|message| About {
             stream: message.stream.clone(),
             kind: message.kind.clone(),
@@ -144,14 +145,7 @@ impl Spans {
             correlation: correlation(message.metadata.as_ref()),
             count: messages.len(),
         });
-        Delivering {
-            spans: self.clone(),
-            consumer: consumer.clone(),
-            attempt,
-            trace,
-            begun: clock.both(),
-            about,
-        }
+        Delivering { spans: self.clone(), consumer: consumer.clone(), attempt, trace, begun, about }
     }
 
     /// A new span below the one that metadata names.
@@ -197,8 +191,8 @@ impl Appending {
     /// It has ended. What the store could not do has failed; what it refused has not.
     pub(crate) fn end(self, clock: &Clock, ended: Result<(), &AppendError>) {
         let Self { spans, operation, service, trace, begun, about } = self;
-        let took = clock.now().since(begun.0);
-        let is_slow = spans.appends.observe(took);
+        let now = clock.now();
+        let took = now.since(begun.0);
         let (error, reason) = match ended {
             Ok(()) => (None, ""),
             Err(AppendError::Failed(fault)) => (Some(fault.to_string()), "store"),
@@ -206,7 +200,8 @@ impl Appending {
             Err(AppendError::DuplicateId { .. }) => (None, "duplicate_id"),
             Err(AppendError::WrongVersion { .. }) => (None, "wrong_version"),
         };
-        let Some(kept) = kept(trace, error.is_some(), is_slow) else { return };
+        let choice = of_kind(trace, error.is_some(), (now, took), about.as_ref());
+        let Some(kept) = spans.appends.choose(&choice) else { return };
         // Whoever appends gives its message to the broker; where nobody is named the broker itself tells.
         let sides = match &service {
             Some(service) => (Kind::Producer, service.as_str(), SERVICE),
@@ -227,12 +222,13 @@ impl Delivering {
         self.trace
     }
 
-    /// It has ended; `error` says why it failed, if it did. `slow` counts how long deliveries take.
-    pub(crate) fn end(self, clock: &Clock, slow: &Slow, error: Option<&str>) {
+    /// It has ended; `error` says why it failed, if it did. `tail` tells which deliveries are kept.
+    pub(crate) fn end(self, clock: &Clock, tail: &Tail, error: Option<&str>) {
         let Self { spans, consumer, attempt, trace, begun, about } = self;
-        let took = clock.now().since(begun.0);
-        let is_slow = slow.observe(took);
-        let Some(kept) = kept(trace, error.is_some(), is_slow) else { return };
+        let now = clock.now();
+        let took = now.since(begun.0);
+        let choice = of_kind(trace, error.is_some(), (now, took), about.as_ref());
+        let Some(kept) = tail.choose(&choice) else { return };
         let sides = (Kind::Consumer, SERVICE, "");
         spans.put(sides, "deliver", (trace, begun.1, took), about.as_ref(), |tags| {
             tags.put("messaging.operation.type", "process");
@@ -246,14 +242,14 @@ impl Delivering {
     }
 }
 
-/// Why a span is kept although its trace is not recorded, empty where it is; `None` where it is not kept.
-fn kept(trace: TraceContext, failed: bool, is_slow: bool) -> Option<&'static str> {
-    match trace.sampled {
-        true => Some(""),
-        false if failed => Some("error"),
-        false if is_slow => Some("slow"),
-        false => None,
-    }
+fn of_kind(
+    trace: TraceContext,
+    failed: bool,
+    (at, took): (Moment, Duration),
+    about: Option<&About>,
+) -> Ended<'_> {
+    let kind = (about.map_or("", |about| about.kind.as_str()), u16::from(failed));
+    Ended { sampled: trace.sampled, failed, took, at, kind }
 }
 
 fn correlation(metadata: Option<&Json>) -> Option<String> {

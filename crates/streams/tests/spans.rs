@@ -13,7 +13,7 @@ use store::{Embedded, LogOptions, Read, Store};
 use streams::Spans;
 use streams::consumers::{Consumers, Definition, Deliver, Handler, Push, Pushed, Setup};
 use streams::http::{Api, Parts};
-use telemetry::spans::{Recorder, Span};
+use telemetry::spans::{Recorder, Sample, Span};
 use testkit::eventually;
 use wire::{Body, Drainer, Request};
 
@@ -64,7 +64,8 @@ impl World {
         let encrypted = embedded.encrypted(clock.clone());
         let (drainer, drain) = Drainer::new();
         let recorder = Recorder::new(1);
-        let spans = sample.map(|sample| Spans::new(recorder.clone(), sample, Chance::seeded(1)));
+        let spans =
+            sample.map(|sample| Spans::new(recorder.clone(), Sample::Share(sample), Chance::seeded(1)));
         let store = Store::of(encrypted.clone());
         let shop = Arc::<Shop>::default();
         let consumers = Consumers::new(Setup {
@@ -185,7 +186,7 @@ async fn a_trace_goes_on_across_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_traces_that_are_not_recorded_failed_deliveries_are() {
+async fn of_traces_that_are_not_recorded_failed_deliveries_and_rare_ones_are() {
     let world = World::new(Some(0.0));
     world.bill().await;
     for number in 0..2 {
@@ -196,13 +197,18 @@ async fn of_traces_that_are_not_recorded_failed_deliveries_are() {
     let mut spans = Vec::new();
     eventually("the failure", || {
         spans.extend(world.recorder.take());
-        !spans.is_empty()
+        spans.iter().any(|span: &Span| span.tag("error").is_some())
     })
     .await;
+    let mut lines = lines(&spans);
+    lines.sort();
     assert_eq!(
-        lines(&spans),
+        lines,
         [
-            "CONSUMER streams> deliver order: error=the handler answered 500: no consumer.group.name=billing destination.name=order kept=error message.type=Placed stream=order-1"
+            "CONSUMER streams> deliver order: consumer.group.name=billing destination.name=order kept=rare message.type=Placed stream=order-0",
+            "CONSUMER streams> deliver order: error=the handler answered 500: no consumer.group.name=billing destination.name=order kept=error message.type=Placed stream=order-1",
+            "PRODUCER shop>streams append bill: destination.name=bill kept=rare message.type=Billed stream=bill-1",
+            "PRODUCER streams> append order: destination.name=order kept=rare message.type=Placed stream=order-0",
         ]
     );
     assert_eq!(world.metadata("order").await, ["", ""], "whose caller told no trace");

@@ -179,12 +179,13 @@ fn of_traces_that_are_not_recorded_failures_are_kept() {
     assert_eq!(get(shop.gateway, "/call/CART_URL").status, 200);
     assert_eq!(get(shop.gateway, "/lost").status, 502);
     let traces = eventually("the failure", || {
-        Some(shop.ask("/api/v2/traces?limit=100")).filter(|traces| traces[0].is_array())
+        let traces = shop.ask("/api/v2/traces?limit=100");
+        traces.to_string().contains("connection_refused").then_some(traces)
     });
-    let mut kept: Vec<_> =
-        traces[0].as_array().expect("spans").iter().map(|span| span["tags"]["error"].clone()).collect();
-    kept.sort_by_key(Value::to_string);
-    assert_eq!((traces.as_array().map(Vec::len), kept), (Some(1), vec!["connection_refused".into(); 2]));
+    // What was not seen before is rare, and kept as well.
+    let spans = traces.as_array().expect("traces").iter().flat_map(|trace| trace.as_array().expect("spans"));
+    let failed: Vec<_> = spans.filter_map(|span| span["tags"]["error"].as_str()).collect();
+    assert_eq!(failed, ["connection_refused"; 2]);
     let told = get(shop.gateway, "/call/CART_URL").body.to_lowercase();
     assert!(told.contains("traceparent: ") && !told.contains("b3: "), "{told}");
 }

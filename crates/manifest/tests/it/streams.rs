@@ -213,6 +213,7 @@ traces:
   keep_age: 10s
   keep_size: 1MiB
   strict_trace_id: no
+  sample: 5%
   retention: 7d
 ",
         expect![[r#"
@@ -258,13 +259,20 @@ traces:
               |                    ^^
               |
               = hint: write `strict_trace_id: false`
+            error: `sample` of `traces` must be a number from 0 to 1, or so many a second like `1000/s`, found the text `5%`
+             --> tombolo.yaml:9:11
+              |
+            9 |   sample: 5%
+              |           ^^
+              |
+              = hint: for example `sample: 0.05`
             error: unknown key `retention` in `traces`
-             --> tombolo.yaml:9:3
-              |
-            9 |   retention: 7d
-              |   ^^^^^^^^^
-              |
-              = hint: write `keep_age`"#]],
+              --> tombolo.yaml:10:3
+               |
+            10 |   retention: 7d
+               |   ^^^^^^^^^
+               |
+               = hint: write `keep_age`"#]],
     );
 }
 

@@ -5,7 +5,7 @@ use proxy::{Settings, Spans};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use telemetry::Propagation;
-use telemetry::spans::{Recorder, Span};
+use telemetry::spans::{ROUTE_TAG, Recorder, Sample, Span};
 use testkit::{Backend, Reply, eventually};
 use wire::Edge;
 
@@ -16,7 +16,7 @@ const PARENT: &str = "00f067aa0ba902b7";
 fn recording(recorder: &Recorder, sample: f64) -> Settings {
     let spans = Spans {
         recorder: recorder.clone(),
-        sample,
+        sample: Sample::Share(sample),
         propagation: Propagation::Both,
         service: "gateway",
         caller: |caller| if caller.starts_with("consumer:") { "streams" } else { caller },
@@ -148,7 +148,7 @@ async fn a_declared_call_is_told_as_the_caller_s() {
 }
 
 #[tokio::test]
-async fn of_traces_that_are_not_recorded_failures_are() {
+async fn of_traces_that_are_not_recorded_failures_and_what_is_rare_are() {
     let backend = Backend::start(|seen| match seen.target.as_str() {
         "/bad" => Reply::status(500),
         "/broken" => Reply::ok("0123456789").cut(45).then_close(),
@@ -156,12 +156,14 @@ async fn of_traces_that_are_not_recorded_failures_are() {
     })
     .await;
     let (world, recorder) = world(1.0, &format!(r#"r: * -> "{}""#, backend.url())).await;
-    for target in ["/", "/bad", "/broken"] {
+    for target in ["/rare", "/", "/bad", "/broken"] {
         world.ask(&format!("GET {target}\ntraceparent: 00-{TRACE}-{PARENT}-00")).await;
     }
     assert_eq!(
         lines(&left(&world, &recorder).await),
         [
+            "SERVER gateway> get: status_code=200 kept=rare route=r url.path=/rare",
+            "CLIENT gateway>127.0.0.1 get: status_code=200 route=r",
             "SERVER gateway> get: error=500 status_code=500 kept=error route=r url.path=/bad",
             "CLIENT gateway>127.0.0.1 get: error=500 status_code=500 route=r",
             "SERVER gateway> get: error=cut_short status_code=200 kept=error route=r url.path=/broken",
@@ -202,7 +204,10 @@ async fn the_share_of_a_route_is_its_filter_s_and_the_slowest_are_kept() {
     for _ in 0..320 {
         client.ask(message("GET /")).await;
     }
-    assert_eq!(left(&world, &recorder).await.len(), 2, "of `all` alone");
+    // The first of `none` is rare, and after that nothing of it is.
+    let routes: Vec<_> =
+        left(&world, &recorder).await.iter().map(|span| span.tag(ROUTE_TAG).unwrap().to_owned()).collect();
+    assert_eq!(routes, ["all", "all", "none", "none"]);
     client.ask(message("GET /slow")).await;
     client.ask(message("GET /")).await;
     assert_eq!(
@@ -212,6 +217,37 @@ async fn the_share_of_a_route_is_its_filter_s_and_the_slowest_are_kept() {
             "CLIENT gateway>127.0.0.1 get: status_code=200 route=none",
         ]
     );
+}
+
+#[tokio::test]
+async fn so_many_a_second_are_recorded_and_backends_are_told() {
+    let backend = Backend::echo().await;
+    let recorder = Recorder::new(1);
+    let mut settings = recording(&recorder, 1.0);
+    settings.spans.as_mut().unwrap().sample = Sample::PerSecond(10);
+    let setup = Setup { settings, by_hand: true, ..Setup::default() };
+    let routes =
+        format!(r#"r: Path("/") -> "{0}"; no: Path("/no") -> tracingSampleRate(0) -> "{0}""#, backend.url());
+    let world = World::with(setup, &routes).await;
+    let mut client = world.client().await;
+    let mut ask = async |target: &str, count: usize| {
+        for _ in 0..count {
+            client.ask(message(&format!("GET {target}"))).await;
+        }
+        left(&world, &recorder).await.iter().filter(|span| span.tag("tombolo.kept").is_none()).count()
+    };
+    // What a route's own share leaves out takes nothing from the others.
+    assert_eq!(ask("/no", 20).await, 1, "the try of the first one, which is rare");
+    assert_eq!(ask("/", 12).await, 20);
+    world.hand.advance(Duration::from_millis(300));
+    assert_eq!(ask("/", 12).await, 6);
+    // Where no route is found.
+    world.hand.advance(Duration::from_millis(200));
+    assert_eq!(ask("/none", 3).await, 2);
+    assert_eq!(recorder.left_out(), 20 + 2 + 9 + 1);
+    let told =
+        backend.seen().iter().filter(|seen| seen.header("traceparent").unwrap().ends_with("-01")).count();
+    assert_eq!(told, 13);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Handling {
         let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
         let end = self.judged(verdict, &items).await;
         if let Some(span) = span {
-            span.end(&self.clock, &self.counts.slow, failed.as_deref());
+            span.end(&self.clock, &self.counts.tail, failed.as_deref());
         }
         end
     }

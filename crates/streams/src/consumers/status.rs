@@ -8,7 +8,7 @@ use base::Fault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use telemetry::spans::Slow;
+use telemetry::spans::Tail;
 
 /// The counts of a share, since this node has it.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(super) struct Counts {
     held: AtomicUsize,
     held_most: AtomicUsize,
     under_way: AtomicUsize,
-    /// How long deliveries take, where they leave spans.
-    pub(super) slow: Slow,
+    /// Tells which deliveries are kept, where they leave spans.
+    pub(super) tail: Tail,
     error: Mutex<Option<String>>,
 }
 

@@ -427,7 +427,8 @@ fn a_server_that_stops_lets_a_transaction_end() {
 #[test]
 fn what_a_client_writes_leaves_spans_of_the_trace_that_its_metadata_names() {
     let recorder = telemetry::spans::Recorder::new(1);
-    let spans = streams::Spans::new(recorder.clone(), 1.0, base::Chance::seeded(1));
+    let spans =
+        streams::Spans::new(recorder.clone(), telemetry::spans::Sample::Share(1.0), base::Chance::seeded(1));
     let server = Server::with(Settings { spans: Some(spans), ..Settings::default() });
     let mut raw = Raw::connect(server.port);
     let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

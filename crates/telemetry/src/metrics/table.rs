@@ -99,6 +99,7 @@ pub const TABLE: &[Metric] = &[
     CONSUMER_FAILED,
     CONSUMER_DEAD,
     CONSUMER_DEAD_LETTERS,
+    TRACES_LEFT_OUT,
     SPANS_RECORDED,
     SPANS_KEPT,
     SPANS_DROPPED,
@@ -291,6 +292,12 @@ pub const CONSUMER_DEAD: Metric = counter(
 /// By consumer, as far as they are counted.
 pub const CONSUMER_DEAD_LETTERS: Metric =
     gauge("tombolo_consumer_dead_letters", &["consumer"], "Dead letters that wait for somebody.");
+/// Of this process.
+pub const TRACES_LEFT_OUT: Metric = counter(
+    "tombolo_traces_left_out_total",
+    &[],
+    "Total number of requests, appends and deliveries whose traces began here and are not recorded whole.",
+);
 /// Of this process.
 pub const SPANS_RECORDED: Metric = counter(
     "tombolo_spans_recorded_total",

@@ -4,6 +4,7 @@
 
 use super::draft::{Draft, TagWriter};
 use super::encoded::decode;
+use super::sampling::Budget;
 use super::{Span, SpanStore};
 use base::{Fault, Kind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +39,10 @@ struct Shared {
 /// On cache lines of its own: no other core writes to them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Buffer(Mutex<Vec<u8>>);
+struct Buffer {
+    bytes: Mutex<Vec<u8>>,
+    budget: Budget,
+}
 
 /// What the thread is asked to do, and whether it has ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +81,7 @@ impl Recorder {
     fn put_to(&self, place: usize, draft: &Draft<'_>, tags: impl FnOnce(&mut TagWriter<'_>)) {
         let shared = &*self.0;
         let hurry = {
-            let mut bytes = lock(&shared.buffers[place].0);
+            let mut bytes = lock(&shared.buffers[place].bytes);
             let before = bytes.len();
             draft.write(&mut bytes, tags);
             if bytes.len() > BUFFER_BYTES_MAX {
@@ -128,6 +132,20 @@ impl Recorder {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
+    /// How many traces that could have been recorded whole were not.
+    pub fn left_out(&self) -> u64 {
+        self.0.buffers.iter().map(|buffer| buffer.budget.left_out()).sum()
+    }
+
+    /// What a core may record; the last one stands for all beside the cores.
+    pub(super) fn budget(&self, core: usize) -> &Budget {
+        &self.0.buffers[core.min(self.0.buffers.len() - 1)].budget
+    }
+
+    pub(super) fn cores(&self) -> u32 {
+        u32::try_from(self.0.buffers.len() - 1).unwrap_or(u32::MAX).max(1)
+    }
+
     /// How many spans were offered to the store.
     pub fn recorded(&self) -> u64 {
         self.0.recorded.load(Ordering::Relaxed)
@@ -135,7 +153,7 @@ impl Recorder {
 
     /// Bytes that wait to be taken.
     pub fn waiting_bytes(&self) -> usize {
-        self.0.buffers.iter().map(|buffer| lock(&buffer.0).len()).sum()
+        self.0.buffers.iter().map(|buffer| lock(&buffer.bytes).len()).sum()
     }
 
     /// All spans that wait, for whoever has no store.
@@ -168,7 +186,7 @@ impl Shared {
     fn take(&self, batch: &mut Vec<u8>, mut offer: impl FnMut(Vec<Span>)) {
         for buffer in &self.buffers {
             batch.clear();
-            std::mem::swap(batch, &mut *lock(&buffer.0));
+            std::mem::swap(batch, &mut *lock(&buffer.bytes));
             let mut rest = batch.as_slice();
             let mut spans = Vec::new();
             while !rest.is_empty() {

@@ -15,7 +15,7 @@ const ANEW_EVERY: u32 = 64;
 
 /// The durations of one route.
 #[derive(Debug)]
-pub struct Slow {
+pub(super) struct Slow {
     counts: [AtomicU16; BUCKETS],
     seen: AtomicU32,
     /// Slow is what falls into a bucket beyond this one.
@@ -34,7 +34,7 @@ impl Default for Slow {
 
 impl Slow {
     /// Counts a request, and answers whether it is one of the slowest by what was counted before it.
-    pub fn observe(&self, took: Duration) -> bool {
+    pub(super) fn observe(&self, took: Duration) -> bool {
         let bucket = bucket(took);
         let count = &self.counts[bucket];
         count.store(count.load(Relaxed).saturating_add(1), Relaxed);

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use telemetry::metrics::{self, Metric};
 use telemetry::otlp::{Collector, News};
-use telemetry::spans::{Counts, Recorder, Settings, SpanStore};
+use telemetry::spans::{Counts, Recorder, Sample, Settings, SpanStore};
 use telemetry::{Guard, Propagation, otlp, zipkin};
 use wire::{Drainer, Handler, Limits, Request, Response};
 
@@ -96,7 +96,10 @@ pub(crate) fn spans(plan: &Plan, world: &World) -> Option<proxy::Spans> {
     let wished = plan.manifest.traces.as_ref()?;
     Some(proxy::Spans {
         recorder: Recorder::new(world.workers.count()),
-        sample: f64::from(wished.sample_millionths) / 1e6,
+        sample: match wished.sample {
+            manifest::Sample::Millionths(share) => Sample::Share(f64::from(share) / 1e6),
+            manifest::Sample::PerSecond(rate) => Sample::PerSecond(rate),
+        },
         propagation: match wished.propagation {
             manifest::Propagation::Both => Propagation::Both,
             manifest::Propagation::W3c => Propagation::W3c,
@@ -186,6 +189,7 @@ fn count(world: &World, recorder: &Recorder, store: &SpanStore) {
         let (recorder, counts) = (recorder.clone(), store.count_later());
         world.metrics.ask(metric, move |samples| samples.add(&[], number(counts(), &recorder) as f64));
     };
+    ask(metrics::TRACES_LEFT_OUT, |_, recorder| recorder.left_out());
     ask(metrics::SPANS_RECORDED, |_, recorder| recorder.recorded());
     ask(metrics::SPANS_KEPT, |counts, _| counts.kept);
     ask(metrics::SPANS_DROPPED, |counts, recorder| counts.dropped + recorder.dropped());
