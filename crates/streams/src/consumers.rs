@@ -44,6 +44,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{State, Store};
+use telemetry::Metrics;
 use tokio::sync::{Notify, oneshot, watch};
 
 /// Longest wait of one call of take.
@@ -65,6 +66,8 @@ pub struct Setup {
     pub deliver: Arc<dyn Deliver>,
     /// Where deliveries leave spans; `None`: they leave none.
     pub spans: Option<Arc<Spans>>,
+    /// Where deliveries are timed.
+    pub metrics: Arc<Metrics>,
     /// This node's name among those over the same store. `None` where no other can be: the name is then the same after
     /// a restart, so that nothing has to wait until the leases of the process before have ended.
     pub node: Option<String>,
@@ -92,6 +95,7 @@ struct Shared {
     scope: Scope,
     deliver: Arc<dyn Deliver>,
     spans: Option<Arc<Spans>>,
+    metrics: Arc<Metrics>,
     node: String,
     is_alone: bool,
     is_started: AtomicBool,
@@ -131,7 +135,10 @@ impl Shared {
     }
 
     fn counts(&self, key: &SeatKey) -> Arc<status::Counts> {
-        lock(&self.counts).entry(key.clone()).or_default().clone()
+        lock(&self.counts)
+            .entry(key.clone())
+            .or_insert_with(|| status::Counts::new(&self.metrics, &key.0))
+            .clone()
     }
 
     fn trouble(&self, text: Option<String>) {
@@ -194,6 +201,7 @@ impl Consumers {
             scope: setup.scope,
             deliver: setup.deliver,
             spans: setup.spans,
+            metrics: setup.metrics,
             changed: Notify::new(),
             takers: watch::Sender::new(0),
             seats: Mutex::default(),

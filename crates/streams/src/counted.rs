@@ -1,5 +1,6 @@
 //! Counts what is appended and read, whichever way it comes and goes: an engine before the one that does the work.
 
+use base::Clock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{
@@ -7,7 +8,8 @@ use store::{
     StreamList, Uuid, Wakes, names,
 };
 use telemetry::Metrics;
-use telemetry::metrics::{self, Counter, LABEL_SETS_MAX};
+
+use telemetry::metrics::{self, Counter, LABEL_SETS_MAX, Timer};
 
 /// An engine whose work is counted.
 pub struct Counted {
@@ -15,26 +17,28 @@ pub struct Counted {
     metrics: Arc<Metrics>,
     read: Counter,
     /// Of categories to which was appended, as many as have numbers of their own.
-    sent: Mutex<HashMap<String, Counter>>,
+    sent: Mutex<HashMap<String, (Counter, Timer)>>,
+    clock: Clock,
 }
 
 impl Counted {
     /// Counts for these metrics what another engine does.
-    pub fn over(inner: Arc<dyn Engine>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn over(inner: Arc<dyn Engine>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
         let read = metrics.counter(metrics::STREAMS_READ, &[]);
-        Arc::new(Self { inner, metrics, read, sent: Mutex::default() })
+        Arc::new(Self { inner, metrics, read, sent: Mutex::default(), clock })
     }
 
-    fn sent(&self, category: &str) -> Counter {
+    fn sent(&self, category: &str) -> (Counter, Timer) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = sent.get(category) {
-            return counter.clone();
+        if let Some(numbers) = sent.get(category) {
+            return numbers.clone();
         }
         let counter = self.metrics.counter(metrics::MESSAGES_SENT, &["", category]);
+        let numbers = (counter, self.metrics.timer(metrics::APPEND_DURATION, &[category]));
         if sent.len() < LABEL_SETS_MAX {
-            sent.insert(category.to_owned(), counter.clone());
+            sent.insert(category.to_owned(), numbers.clone());
         }
-        counter
+        numbers
     }
 
     fn refused(&self, category: &str, error: &AppendError, messages: u64) {
@@ -54,10 +58,16 @@ impl Engine for Counted {
             let one =
                 |append: &Append| (names::category(&append.stream).to_owned(), append.messages.len() as u64);
             let counts: Vec<_> = appends.iter().map(one).collect();
+            let begun = self.clock.now();
             let appended = self.inner.append(appends).await;
+            let took = self.clock.now().since(begun);
             for (category, messages) in &counts {
                 match &appended {
-                    Ok(_) => self.sent(category).add(*messages),
+                    Ok(_) => {
+                        let (count, durations) = self.sent(category);
+                        count.add(*messages);
+                        durations.observe(took);
+                    }
                     Err(error) => self.refused(category, error, *messages),
                 }
             }
@@ -105,7 +115,7 @@ impl Engine for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::{Clock, UnixTime};
+    use base::UnixTime;
     use std::time::Duration;
     use store::{Memory, NewMessage, Store};
 
@@ -113,7 +123,7 @@ mod tests {
     async fn what_is_appended_and_read_is_counted_by_category() {
         let metrics = Arc::new(Metrics::new(1));
         let (clock, _) = Clock::by_hand(UnixTime(Duration::from_secs(1)));
-        let store = Store::of(Counted::over(Arc::new(Memory::new(clock)), metrics.clone()));
+        let store = Store::of(Counted::over(Arc::new(Memory::new(clock.clone())), metrics.clone(), clock));
         let append = |stream: &str, expected_version, count: u128| {
             let new =
                 |id| NewMessage { id: Uuid::from_u128(id), kind: "T".into(), data: None, metadata: None };
@@ -131,6 +141,7 @@ mod tests {
         for line in [
             format!("{name}\"\",{of} 3"),
             format!("{name}\"wrong_version\",{of} 1"),
+            format!("messaging_client_operation_duration_seconds_count{{{of} 2"),
             "tombolo_streams_read_messages_total 3".to_owned(),
         ] {
             assert!(page.lines().any(|known| known == line), "{line}: {page}");

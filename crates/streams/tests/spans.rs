@@ -76,6 +76,7 @@ impl World {
             scope: Scope::new(clock.clone(), |end| panic!("{end:?}")),
             deliver: shop.clone(),
             spans: spans.clone(),
+            metrics: Arc::new(telemetry::Metrics::new(1)),
             node: None,
         });
         let parts = Parts {

@@ -16,7 +16,7 @@ mod table;
 mod text;
 mod totals;
 
-pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples};
+pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples, Timer};
 pub use histogram::BUCKETS;
 pub use route::{CAUSES_MAX, HOSTS_MAX, OTHER, RouteMeter, SERIES_MAX};
 pub use table::*;
@@ -144,6 +144,14 @@ impl Metrics {
     /// When the values are not as many as the labels.
     pub fn gauge(&self, metric: Metric, labels: &[&str]) -> Gauge {
         self.0.families.gauge(metric, labels)
+    }
+
+    /// A histogram of this metric with these values of its labels; the same for the same values.
+    ///
+    /// # Panics
+    /// When the values are not as many as the labels.
+    pub fn timer(&self, metric: Metric, labels: &[&str]) -> Timer {
+        self.0.families.timer(metric, labels)
     }
 
     /// A metric whose numbers are asked for at each scrape, such as the states of all breakers.

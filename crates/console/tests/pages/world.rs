@@ -123,6 +123,7 @@ impl World {
             gateway: gateway.clone(),
             calls,
             spans: spans.clone(),
+            metrics: Arc::new(telemetry::Metrics::new(1)),
             doctor: spans.clone().map(telemetry::doctor::Doctor::new),
             streams: store
                 .clone()

@@ -76,6 +76,7 @@ impl Handling {
             },
             timeout: self.definition.timeout,
         };
+        let begun = self.clock.now();
         let pushed = tokio::select! {
             pushed = self.deliver.push(push) => pushed,
             () = self.clock.sleep(self.definition.timeout) => {
@@ -84,6 +85,7 @@ impl Handling {
                 Err(Fault::new(Kind::Timeout, text))
             }
         };
+        self.counts.took.observe(self.clock.now().since(begun));
         let mut verdict = verdict(pushed, self.definition.refused);
         if let [item] = items.as_slice() {
             verdict = self.appended(item, verdict, trace).await;
@@ -101,8 +103,8 @@ impl Handling {
         match (verdict, items) {
             (verdict, [item]) => self.judged_alone(item, verdict).await,
             (Verdict::Done(appends), _) if appends.is_empty() => {
-                for _ in items {
-                    self.counts.handled();
+                for item in items {
+                    self.handled(item);
                 }
                 End::Done
             }
@@ -217,8 +219,15 @@ impl Handling {
             self.counts.failed(&fault.to_string());
             return End::Later(STORE_PAUSE);
         }
-        self.counts.handled();
+        self.handled(item);
         End::Done
+    }
+
+    fn handled(&self, item: &Item) {
+        self.counts.handled();
+        let micros = i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX);
+        let age = u64::try_from(micros.saturating_sub(item.message.time)).unwrap_or(0);
+        self.counts.age.observe(Duration::from_micros(age));
     }
 
     async fn bury(&self, item: &Item, why: &str) -> End {

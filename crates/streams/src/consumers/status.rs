@@ -8,10 +8,12 @@ use base::Fault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use telemetry::Metrics;
+use telemetry::metrics::{self, Timer};
 use telemetry::spans::Tail;
 
 /// The counts of a share, since this node has it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counts {
     handled: AtomicU64,
     failed: AtomicU64,
@@ -21,6 +23,10 @@ pub(super) struct Counts {
     under_way: AtomicUsize,
     /// Tells which deliveries are kept, where they leave spans.
     pub(super) tail: Tail,
+    /// How long deliveries take.
+    pub(super) took: Timer,
+    /// How old messages are when they are handled.
+    pub(super) age: Timer,
     error: Mutex<Option<String>>,
 }
 
@@ -44,6 +50,22 @@ pub struct Counted {
 }
 
 impl Counts {
+    /// Nothing is counted yet of a share of this consumer.
+    pub(super) fn new(metrics: &Metrics, consumer: &str) -> Arc<Self> {
+        Arc::new(Self {
+            handled: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            buried: AtomicU64::default(),
+            held: AtomicUsize::default(),
+            held_most: AtomicUsize::default(),
+            under_way: AtomicUsize::default(),
+            tail: Tail::default(),
+            took: metrics.timer(metrics::PROCESS_DURATION, &[consumer]),
+            age: metrics.timer(metrics::DELIVERY_AGE, &[consumer]),
+            error: Mutex::default(),
+        })
+    }
+
     pub(super) fn handled(&self) {
         self.handled.fetch_add(1, Relaxed);
     }

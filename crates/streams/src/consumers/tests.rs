@@ -177,6 +177,7 @@ impl World {
             chance: Chance::seeded(1),
             scope: scope.clone(),
             spans: None,
+            metrics: Arc::new(telemetry::Metrics::new(1)),
             deliver: Arc::new(Fake {
                 node: name.unwrap_or_default().to_owned(),
                 clock: self.clock.clone(),

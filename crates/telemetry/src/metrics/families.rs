@@ -1,12 +1,15 @@
 //! Counters and gauges that other crates keep: a handle for each set of labels, or a function that is
 //! asked when somebody looks.
 
+use super::histogram::{Counts, Histogram};
+use super::owner::Writer;
 use super::route::OTHER;
 use super::table::Metric;
 use super::text::Page;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Sets of labels of one metric; what comes later shares one set of `_other`.
 pub const LABEL_SETS_MAX: usize = 2000;
@@ -55,6 +58,17 @@ impl Gauge {
     }
 }
 
+/// Durations, counted by how long they were. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Timer(Arc<Histogram>);
+
+impl Timer {
+    /// Something took so long.
+    pub fn observe(&self, took: Duration) {
+        self.0.observe(took, Writer::OneOfMany);
+    }
+}
+
 /// Takes the numbers of a metric that is asked for when somebody looks.
 #[derive(Debug, Default)]
 pub struct Samples(BTreeMap<Vec<String>, f64>);
@@ -83,6 +97,7 @@ struct Family {
 enum Number {
     Counter(Counter),
     Gauge(Gauge),
+    Timer(Timer),
 }
 
 impl std::fmt::Debug for Families {
@@ -97,7 +112,7 @@ impl Families {
         match number(&mut families, metric, labels, || Number::Counter(Counter::default())) {
             Number::Counter(counter) => counter.clone(),
             // Told apart by the table: a name has one kind.
-            Number::Gauge(_) => Counter::default(),
+            _ => Counter::default(),
         }
     }
 
@@ -105,7 +120,15 @@ impl Families {
         let mut families = self.lock();
         match number(&mut families, metric, labels, || Number::Gauge(Gauge::default())) {
             Number::Gauge(gauge) => gauge.clone(),
-            Number::Counter(_) => Gauge::default(),
+            _ => Gauge::default(),
+        }
+    }
+
+    pub(super) fn timer(&self, metric: Metric, labels: &[&str]) -> Timer {
+        let mut families = self.lock();
+        match number(&mut families, metric, labels, || Number::Timer(Timer::default())) {
+            Number::Timer(timer) => timer.clone(),
+            _ => Timer::default(),
         }
     }
 
@@ -131,6 +154,11 @@ impl Families {
                 match number {
                     Number::Counter(counter) => page.count(family.metric, labels, counter.value()),
                     Number::Gauge(gauge) => page.sample(family.metric, labels, gauge.value()),
+                    Number::Timer(timer) => {
+                        let mut counts = Counts::default();
+                        counts.add(&timer.0);
+                        page.histogram(family.metric, labels, &counts);
+                    }
                 }
             }
             let mut samples = Samples::default();

@@ -90,6 +90,9 @@ pub const TABLE: &[Metric] = &[
     LOG_LINES_DROPPED,
     MESSAGES_SENT,
     MESSAGES_CONSUMED,
+    APPEND_DURATION,
+    PROCESS_DURATION,
+    DELIVERY_AGE,
     STREAMS_READ,
     STREAMS_POSITION,
     STORE_BYTES,
@@ -249,6 +252,24 @@ pub const MESSAGES_CONSUMED: Metric = counter(
     "messaging_client_consumed_messages_total",
     &["messaging_consumer_group_name"],
     "Total number of messages that a consumer has handled.",
+);
+/// By category.
+pub const APPEND_DURATION: Metric = histogram(
+    "messaging_client_operation_duration_seconds",
+    &["messaging_destination_name"],
+    "Duration of appends in seconds, until their messages were durable; one to several categories is counted to each.",
+);
+/// By consumer.
+pub const PROCESS_DURATION: Metric = histogram(
+    "messaging_process_duration_seconds",
+    &["messaging_consumer_group_name"],
+    "Duration in seconds of deliveries that were pushed to a consumer's handler, well or not.",
+);
+/// By consumer.
+pub const DELIVERY_AGE: Metric = histogram(
+    "tombolo_consumer_handled_after_seconds",
+    &["consumer"],
+    "Time in seconds from a message's append until a consumer had handled it.",
 );
 /// Of this process.
 pub const STREAMS_READ: Metric = counter(

@@ -92,7 +92,8 @@ impl Streams {
         let spans =
             spans.map(|spans| streams::Spans::new(spans.recorder.clone(), spans.sample, world.chance.fork()));
         let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
-        let store = Store::of(streams::Counted::over(encrypted.clone(), world.metrics.clone()));
+        let store =
+            Store::of(streams::Counted::over(encrypted.clone(), world.metrics.clone(), world.clock.clone()));
         let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope, spans.clone())?;
         keep(wished, &store, &state, world, &scope);
@@ -106,6 +107,7 @@ impl Streams {
             scope: deliveries.clone(),
             deliver: pushing.clone(),
             spans: spans.clone(),
+            metrics: world.metrics.clone(),
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
