@@ -202,6 +202,10 @@ pub struct Delivery {
     pub token: String,
     /// How often it was handed out, with this time.
     pub attempt: u32,
+    /// The span of the delivery, as `traceparent` has it, where the server has spans: for `Client::in_trace` and for
+    /// calls that the handler makes.
+    #[serde(default)]
+    pub traceparent: Option<String>,
     /// The message.
     pub message: MessageData,
 }

@@ -39,7 +39,7 @@ pub(crate) enum Appender<'a> {
     Import(&'a Headers),
     /// A client of Message DB, whose metadata is its own.
     Client,
-    /// A handler that answered a delivery of this span.
+    /// A handler that answered a delivery of this span; its service is empty where messages are asked for.
     Handler(TraceContext, &'a str),
 }
 
@@ -110,7 +110,7 @@ impl Spans {
             }
         }
         let service = match appender {
-            Appender::Handler(_, service) => Some((*service).to_owned()),
+            Appender::Handler(_, service) if !service.is_empty() => Some((*service).to_owned()),
             _ => None,
         };
         let count = appends.iter().map(|append| append.messages.len()).sum();

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{Embedded, LogOptions, Read, Store};
 use streams::Spans;
-use streams::consumers::{Consumers, Definition, Deliver, Handler, Push, Pushed, Setup};
+use streams::consumers::{
+    Acked, Answered, Consumers, Definition, Deliver, Handler, Outcome, Push, Pushed, Setup,
+};
 use streams::http::{Api, Parts};
 use telemetry::spans::{Recorder, Sample, Span};
 use testkit::eventually;
@@ -287,4 +289,44 @@ async fn without_spans_nothing_changes() {
     assert_eq!(world.post("/streams/order-1/messages", &fields, r#"{"type":"A"}"#).await, 201);
     assert_eq!(world.metadata("order").await, [""]);
     assert!(world.recorder.take().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_messages_is_told_the_span_that_lasts_until_the_acknowledgement() {
+    let world = World::new(Some(1.0));
+    world.consumers.put("packing", Definition { attempts: 1, ..Definition::of("order") }).await.unwrap();
+    world.consumers.start();
+    let context = [("traceparent", &*format!("{CONTEXT}-01"))];
+    for stream in ["order-1", "order-2"] {
+        let path = format!("/streams/{stream}/messages");
+        assert_eq!(world.post(&path, &context, r#"{"type":"Placed"}"#).await, 201);
+    }
+    let taken = loop {
+        let taken = world.consumers.take("packing", 2, Duration::from_secs(5)).await.unwrap();
+        if taken.len() == 2 {
+            break taken;
+        }
+        assert!(taken.is_empty(), "both are there when the first is");
+    };
+    let appended = world.recorder.take();
+    let answer = br#"{"append":[{"stream_name":"parcel-1","messages":[{"type":"Packed"}]}]}"#;
+    let outcomes = [Outcome::Done(Answered::read(answer).unwrap()), Outcome::Dead("no such rope".to_owned())];
+    for (taken, outcome) in taken.iter().zip(outcomes) {
+        assert_eq!(world.consumers.acknowledge("packing", taken.token, outcome).await.unwrap(), Acked::Yes);
+    }
+    let told: Vec<_> = taken.iter().map(|taken| taken.trace.unwrap().span.to_string()).collect();
+    let spans = world.recorder.take();
+    let deliveries: Vec<_> =
+        spans.iter().filter(|span| span.kind == Some(telemetry::spans::Kind::Consumer)).collect();
+    assert_eq!(deliveries.iter().map(|span| hex(span.id)).collect::<Vec<_>>(), told);
+    for (delivery, append) in deliveries.iter().zip(&appended) {
+        assert_eq!(delivery.parent, append.id);
+    }
+    assert_eq!(
+        deliveries.iter().map(|span| span.tag("error")).collect::<Vec<_>>(),
+        [None, Some("no such rope")]
+    );
+    let packed = spans.iter().find(|span| span.name == "append parcel").unwrap();
+    assert_eq!((packed.parent, &*packed.local.service), (deliveries[0].id, "streams"));
+    assert!(world.metadata("parcel").await[0].contains(&hex(packed.id)));
 }

@@ -4,6 +4,7 @@
 use super::body;
 use super::definition::{Definition, bounds};
 use super::deliver::{Deliver, Push, Verdict, headers, verdict};
+use super::pull::Loan;
 use super::window::{Delivery, End, Item};
 use super::{dead, records};
 use crate::http::json::IncomingAppend;
@@ -119,9 +120,15 @@ impl Handling {
     }
 
     /// Does what the outcome of a single message asks for.
-    pub(super) async fn follow(&self, item: &Item, verdict: Verdict) -> End {
-        let verdict = self.appended(item, verdict, None).await;
-        self.judged_alone(item, verdict).await
+    pub(super) async fn follow(&self, loan: Loan, verdict: Verdict) -> End {
+        let Loan { item, span } = loan;
+        let verdict = self.appended(&item, verdict, span.as_ref().map(Delivering::trace)).await;
+        let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
+        let end = self.judged_alone(&item, verdict).await;
+        if let Some(span) = span {
+            span.end(&self.clock, &self.counts.tail, failed.as_deref());
+        }
+        end
     }
 
     /// Appends what follows from a message that is handled; what came of both. `trace` is the span of its delivery, if it

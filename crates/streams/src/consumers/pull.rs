@@ -6,11 +6,13 @@ use super::deliver::Verdict;
 use super::handling::Handling;
 use super::window::{End, Item};
 use crate::http::json::IncomingAppend;
+use crate::spans::Delivering;
 use base::{Fault, Kind, Moment};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use store::Message;
+use telemetry::TraceContext;
 
 /// Messages of one call of take.
 pub const TAKE_MAX: usize = 100;
@@ -24,6 +26,8 @@ pub struct Taken {
     pub token: Token,
     /// The how-manieth attempt this is, from 1.
     pub attempt: u32,
+    /// The span of the delivery, where there are spans.
+    pub trace: Option<TraceContext>,
     /// The message.
     pub message: Arc<Message>,
 }
@@ -91,25 +95,32 @@ pub enum Acked {
     Failed,
 }
 
+/// A message that somebody has.
+pub(super) struct Loan {
+    pub(super) item: Item,
+    /// The span of its delivery.
+    pub(super) span: Option<Delivering>,
+}
+
 /// What a share has lent out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Lent {
-    items: HashMap<u64, (Item, Moment)>,
+    items: HashMap<u64, (Loan, Moment)>,
     due: BTreeSet<(Moment, u64)>,
 }
 
 impl Lent {
     /// Lends a message until then.
-    pub(super) fn lend(&mut self, number: u64, item: Item, until: Moment) {
-        self.items.insert(number, (item, until));
+    pub(super) fn lend(&mut self, number: u64, loan: Loan, until: Moment) {
+        self.items.insert(number, (loan, until));
         self.due.insert((until, number));
     }
 
     /// Takes back what was lent; `None` where it is not lent any more.
-    pub(super) fn take(&mut self, number: u64) -> Option<Item> {
-        let (item, until) = self.items.remove(&number)?;
+    pub(super) fn take(&mut self, number: u64) -> Option<Loan> {
+        let (loan, until) = self.items.remove(&number)?;
         self.due.remove(&(until, number));
-        Some(item)
+        Some(loan)
     }
 
     /// What should have been acknowledged by now.
@@ -124,14 +135,14 @@ impl Lent {
 }
 
 /// Does what an acknowledgement asks for.
-pub(super) async fn acknowledge(handling: &Handling, item: &Item, outcome: Outcome) -> (Acked, End) {
+pub(super) async fn acknowledge(handling: &Handling, loan: Loan, outcome: Outcome) -> (Acked, End) {
     let is_done = matches!(outcome, Outcome::Done(_));
     let verdict = match outcome {
         Outcome::Done(Answered(appends)) => Verdict::Done(appends),
         Outcome::Retry(reason) => Verdict::Failed(reason),
         Outcome::Dead(reason) => Verdict::Refused(reason),
     };
-    let end = handling.follow(item, verdict).await;
+    let end = handling.follow(loan, verdict).await;
     let acked = match end {
         End::Done => Acked::Yes,
         End::Failed(_) if !is_done => Acked::Yes,
@@ -141,9 +152,9 @@ pub(super) async fn acknowledge(handling: &Handling, item: &Item, outcome: Outco
 }
 
 /// Nobody acknowledged it in time.
-pub(super) async fn late(handling: &Handling, item: &Item) -> End {
+pub(super) async fn late(handling: &Handling, loan: Loan) -> End {
     let why = "the delivery was not acknowledged in time".to_owned();
-    handling.follow(item, Verdict::Failed(why)).await
+    handling.follow(loan, Verdict::Failed(why)).await
 }
 
 #[cfg(test)]

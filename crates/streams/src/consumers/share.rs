@@ -10,6 +10,7 @@ use super::pull::{self, Lent};
 use super::records::{self, Place};
 use super::seat::{Ask, Seat};
 use super::window::{End, Limits, Window};
+use crate::spans::Delivering;
 use base::{Fault, Kind, Moment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -179,9 +180,9 @@ impl<'a> Session<'a> {
             }
             let now = self.share.shared.clock.now();
             for number in self.lent.overdue(now) {
-                let Some(item) = self.lent.take(number) else { continue };
+                let Some(loan) = self.lent.take(number) else { continue };
                 let handling = self.handling.clone();
-                self.tasks.spawn(async move { (number, pull::late(&handling, &item).await) });
+                self.tasks.spawn(async move { (number, pull::late(&handling, loan).await) });
             }
             if *self.stop.borrow_and_update() && self.stop_by.is_none() {
                 self.stop_by = Some(now + DRAIN);
@@ -387,13 +388,13 @@ impl<'a> Session<'a> {
             }
             Ask::Ack { token, outcome, reply } => {
                 let number = token.number;
-                let Some(item) = self.lent.take(number).filter(|_| token.fence == self.token) else {
+                let Some(loan) = self.lent.take(number).filter(|_| token.fence == self.token) else {
                     let _ = reply.send(pull::Acked::Lost);
                     return Ok(());
                 };
                 let handling = self.handling.clone();
                 self.tasks.spawn(async move {
-                    let (acked, end) = pull::acknowledge(&handling, &item, outcome).await;
+                    let (acked, end) = pull::acknowledge(&handling, loan, outcome).await;
                     let _ = reply.send(acked);
                     (number, end)
                 });
@@ -421,6 +422,11 @@ impl<'a> Session<'a> {
                     break;
                 }
             }
+            let (handling, attempt) = (&self.handling, item.failed + 1);
+            let span = handling
+                .spans
+                .as_ref()
+                .map(|spans| spans.delivery(&handling.clock, &handling.name, attempt, &[&item.message]));
             taken.push(pull::Taken {
                 token: pull::Token {
                     share: self.share.number,
@@ -428,10 +434,12 @@ impl<'a> Session<'a> {
                     number: delivery.number,
                     global_position: item.message.global_position,
                 },
-                attempt: item.failed + 1,
+                attempt,
+                trace: span.as_ref().map(Delivering::trace),
                 message: item.message.clone(),
             });
-            self.lent.lend(delivery.number, item.clone(), now + self.share.definition.timeout);
+            let loan = pull::Loan { item: item.clone(), span };
+            self.lent.lend(delivery.number, loan, now + self.share.definition.timeout);
         }
         Ok(taken)
     }

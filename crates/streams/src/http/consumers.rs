@@ -144,9 +144,14 @@ fn deliveries(taken: &[Taken]) -> Vec<u8> {
     let mut out = b"{\"deliveries\":[".to_vec();
     for (nth, taken) in taken.iter().enumerate() {
         let comma = if nth == 0 { "" } else { "," };
-        let head =
-            format!("{comma}{{\"token\":\"{}\",\"attempt\":{},\"message\":", taken.token, taken.attempt);
+        let head = format!("{comma}{{\"token\":\"{}\",\"attempt\":{},", taken.token, taken.attempt);
         out.extend_from_slice(head.as_bytes());
+        if let Some(trace) = &taken.trace {
+            out.extend_from_slice(b"\"traceparent\":\"");
+            out.extend_from_slice(&trace.traceparent());
+            out.extend_from_slice(b"\",");
+        }
+        out.extend_from_slice(b"\"message\":");
         json::write_message(&mut out, &taken.message);
         out.push(b'}');
     }

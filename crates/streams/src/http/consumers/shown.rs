@@ -110,7 +110,12 @@ pub(in crate::http) fn schemas() -> Value {
         "Retried": object(&["retried"], json!({ "retried": whole("Dead letters.") })),
         "Deliveries": object(&["deliveries"], json!({ "deliveries": { "type": "array", "items": object(
             &["token", "attempt", "message"],
-            json!({ "token": said("By which it is acknowledged."), "attempt": whole("From 1."), "message": refer("Message") }),
+            json!({
+                "token": said("By which it is acknowledged."),
+                "attempt": whole("From 1."),
+                "traceparent": said("The span of the delivery, where there are spans: what the handler does belongs below it."),
+                "message": refer("Message")
+            }),
         ) } })),
         "Acks": object(&["acks"], json!({ "acks": { "type": "array", "items": {
             "type": "object", "required": ["token", "outcome"], "additionalProperties": false,
