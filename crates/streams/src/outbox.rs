@@ -3,9 +3,11 @@
 //! the message's, so that one which is appended again after a crash is there once.
 
 use crate::http::append::is_there;
+use crate::spans::{Appender, Spans};
 use base::{Clock, Fault};
+use std::sync::Arc;
 use std::time::Duration;
-use store::{Append, AppendError, NewMessage, OutboxRow, RowKey, State, Store, Uuid};
+use store::{Append, AppendError, Appended, NewMessage, OutboxRow, RowKey, State, Store, Uuid};
 
 const HOLD: Duration = Duration::from_secs(10);
 /// How often is asked for the lease that another node has.
@@ -53,17 +55,18 @@ pub enum News {
     },
 }
 
-/// Appends what comes into the outbox, for ever.
+/// Appends what comes into the outbox, for ever, and leaves spans of it where there are some.
 pub async fn run(
     store: Store,
     state: State,
     clock: Clock,
+    spans: Option<Arc<Spans>>,
     outbox: Outbox,
     told: impl Fn(&Outbox, News) + Send + Sync,
 ) -> Result<(), Fault> {
     let table = store::Outbox::new(&outbox.url, &outbox.table)?;
     let (lease, node) = (format!("$outbox:{}", outbox.name), Uuid::new_v4().to_string());
-    let mut import = Import { store, table, refused: Vec::new() };
+    let mut import = Import { store, clock: clock.clone(), spans, table, refused: Vec::new() };
     let (mut ours_until, mut halted) = (clock.now(), None);
     loop {
         let done = if ours_until > clock.now() {
@@ -113,6 +116,8 @@ type Row = (RowKey, String, NewMessage);
 
 struct Import {
     store: Store,
+    clock: Clock,
+    spans: Option<Arc<Spans>>,
     table: store::Outbox,
     /// Put aside since it was told last.
     refused: Vec<(i64, String)>,
@@ -133,7 +138,7 @@ impl Import {
         if good.is_empty() {
             return Ok(count);
         }
-        match self.store.append(together(&good)).await {
+        match self.append(together(&good)).await {
             Ok(_) => {}
             // One of them is the matter; it is looked for.
             Err(AppendError::DuplicateId { .. } | AppendError::Refused(_)) => {
@@ -153,7 +158,7 @@ impl Import {
         let mut good = Vec::with_capacity(rows.len());
         for row in rows {
             let append = together(std::slice::from_ref(&row)).remove(0);
-            let reason = match self.store.append(vec![append.clone()]).await {
+            let reason = match self.append(vec![append.clone()]).await {
                 Ok(_) => None,
                 Err(AppendError::DuplicateId { .. }) if is_there(&self.store, &append).await? => None,
                 Err(AppendError::DuplicateId { id }) => {
@@ -168,6 +173,17 @@ impl Import {
             }
         }
         Ok(good)
+    }
+
+    /// Its rows stay as they are; a trace that one of them names goes on.
+    async fn append(&self, mut appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
+        let spans = self.spans.as_ref();
+        let span = spans.map(|spans| spans.append(&self.clock, "import", &Appender::Client, &mut appends));
+        let appended = self.store.append(appends).await;
+        if let Some(span) = span {
+            span.end(&self.clock, appended.as_ref().map(drop));
+        }
+        appended
     }
 
     async fn refuse(&mut self, row: &RowKey, reason: String) -> Result<(), Fault> {

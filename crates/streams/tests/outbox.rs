@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use base::Clock;
+use base::{Chance, Clock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{Append, Embedded, LogOptions, NewMessage, Postgres, PostgresOptions, Read, State, Store, Uuid};
+use streams::Spans;
 use streams::outbox::{News, Outbox, run};
+use telemetry::spans::{Recorder, Sample};
 use testkit::Postgres as Server;
 use tokio::task::JoinHandle;
 
@@ -28,6 +30,7 @@ struct Place {
     database: String,
     embedded: Embedded,
     told: Arc<Mutex<Vec<String>>>,
+    recorder: Recorder,
     _folder: tempfile::TempDir,
 }
 
@@ -40,7 +43,7 @@ impl Place {
         }
         let folder = tempfile::tempdir().unwrap();
         let (embedded, _) = Embedded::open(folder.path(), Clock::system(), LogOptions::default()).unwrap();
-        Self { server, database, embedded, told: Arc::default(), _folder: folder }
+        Self { server, database, embedded, told: Arc::default(), recorder: Recorder::new(1), _folder: folder }
     }
 
     fn sql(&self, sql: &str) -> String {
@@ -78,7 +81,8 @@ impl Place {
             };
             told.lock().unwrap().push(text);
         };
-        tokio::spawn(run(store, state, Clock::system(), outbox, tell))
+        let spans = Spans::new(self.recorder.clone(), Sample::Share(1.0), Chance::seeded(1));
+        tokio::spawn(run(store, state, Clock::system(), Some(spans), outbox, tell))
     }
 
     fn told(&self) -> Vec<String> {
@@ -128,6 +132,9 @@ async fn rows_become_messages_in_their_order_and_go() {
     let first = store.by_id(Uuid::parse_str(id).unwrap()).await.unwrap().unwrap();
     assert_eq!(first.metadata.unwrap().as_str(), r#"{"correlationStreamName": "order-7"}"#);
     until("the table is empty", async || place.left() == "0").await;
+    let spans: Vec<_> = place.recorder.take();
+    assert_eq!(spans.iter().map(|span| &*span.name).collect::<Vec<_>>(), ["import invoice"]);
+    assert_eq!(spans[0].tag("tombolo.correlation"), Some("order-7"));
     // It sleeps for an hour now, unless it is told.
     place.sql(
         "INSERT INTO outbox (stream_name, type, data) VALUES ('invoice-2', 'Paid', '{}'); NOTIFY tombolo_outbox",

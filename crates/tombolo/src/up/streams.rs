@@ -97,7 +97,7 @@ impl Streams {
         let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope, spans.clone())?;
         keep(wished, &store, &state, world, &scope);
-        import(wished, &store, &state, world, &scope)?;
+        import(wished, &store, &state, world, &scope, spans.as_ref())?;
         let pushing = Arc::<Pushing>::default();
         let consumers = Consumers::new(Setup {
             store: store.clone(),
@@ -190,6 +190,7 @@ fn import(
     state: &State,
     world: &World,
     scope: &Scope,
+    spans: Option<&Arc<streams::Spans>>,
 ) -> Result<(), Fault> {
     for wished in &wished.outboxes {
         let outbox = Outbox {
@@ -200,8 +201,9 @@ fn import(
         };
         outbox.check()?;
         let (store, state, clock) = (store.clone(), state.clone(), world.clock.clone());
+        let spans = spans.cloned();
         scope.spawn(format!("outbox {}", outbox.name), OnError::Restart, move || {
-            outbox::run(store.clone(), state.clone(), clock.clone(), outbox.clone(), tell)
+            outbox::run(store.clone(), state.clone(), clock.clone(), spans.clone(), outbox.clone(), tell)
         });
     }
     Ok(())
