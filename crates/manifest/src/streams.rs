@@ -92,7 +92,7 @@ pub(crate) static KEEP: Section<Keep> = Section {
             .example("720h")
             .doc("Messages go when they are older.")
             .put(|r, node, k| k.age = r.duration(node).or(k.age)),
-        key("count", Kind::Whole(0, i64::MAX))
+        key("count", Kind::Whole(0, 1_000_000_000_000))
             .example("1000000")
             .doc("The oldest messages go while there are more.")
             .put(|r, node, k| k.count = r.whole(node).map(i64::unsigned_abs).or(k.count)),

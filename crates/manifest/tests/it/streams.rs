@@ -26,7 +26,7 @@ streams:
               |                   ^^^
               |
               = hint: write it like `age: 720h` or `1m30s`; a day is `24h`
-            error: `count` of keep `audit` must be a whole number from 0 to 9223372036854775807, found the number `-1`
+            error: `count` of keep `audit` must be a whole number from 0 to 1000000000000, found the number `-1`
              --> tombolo.yaml:5:20
               |
             5 |     audit: {count: -1}

@@ -282,7 +282,7 @@ impl SpanStore {
             return Err(fault.hint("start the program again"));
         }
         let fault = Fault::new(Kind::Unavailable, "more spans come in than can be written");
-        Err(fault.retry(Retry::Safe).hint("send fewer, or give the store a faster disk"))
+        Err(fault.retry(Retry::Safe).hint("report fewer: `sample` of `traces` for what Tombolo carries, a sampler for a service; or use a faster disk"))
     }
 
     /// Hears of spans as they come in; of its spans so many bytes may wait.

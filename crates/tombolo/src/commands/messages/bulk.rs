@@ -1,7 +1,7 @@
 //! Messages in bulk: a file of one JSON object a line, in and out. Both stream, and say how far they are.
 
 use super::{Ask, Client, Lines, Where, Which};
-use crate::term::{GREEN, err, out, paint};
+use crate::term::{GREEN, err, out, paint, plural};
 use base::{Fault, Kind};
 use bytes::Bytes;
 use clap::Args;
@@ -76,7 +76,8 @@ impl Import {
             None | Some(0) => String::new(),
             Some(skipped) => format!(", {skipped} were there already"),
         };
-        out(format_args!("{} {} messages{skipped}", paint(GREEN, "imported"), answer["messages"]));
+        let messages = plural(answer["messages"].as_u64().unwrap_or_default() as usize, "message");
+        out(format_args!("{} {messages}{skipped}", paint(GREEN, "imported")));
         Ok(ExitCode::SUCCESS)
     }
 }
