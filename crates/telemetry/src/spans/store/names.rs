@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Names of one file.
 const NAMES_MAX: usize = 50_000;
 /// Bytes of a name that is worth a place in a list.
-pub(super) const NAME_BYTES_MAX: usize = 256;
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 
 /// What a name is one of.
 #[derive(Clone, Copy, Debug)]

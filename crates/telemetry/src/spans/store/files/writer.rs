@@ -5,20 +5,16 @@ use super::blocks::{self, Place};
 use super::file::{File, failed};
 use super::live::Live;
 use super::sealed::{Sealed, seal};
-use super::{Command, Settings, Shared, State};
+use super::{Shared, State, file_bytes};
 use crate::spans::Span;
+use crate::spans::store::Settings;
+use crate::spans::store::intake::{Batch, Command, Commands};
 use base::Fault;
 use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 
-/// How long the first span of a batch waits for others.
-const LINGER: Duration = Duration::from_millis(200);
-/// Bytes of a batch, in memory.
-const BATCH_BYTES: usize = 4 << 20;
 /// How often it is looked whether files are too old.
 const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Terms of a file, which are in memory until it is full.
@@ -33,7 +29,8 @@ pub(crate) struct Writer {
     dir: PathBuf,
     shared: Arc<Shared>,
     connection: Connection,
-    commands: mpsc::UnboundedReceiver<Command>,
+    /// Locked while it is open.
+    _lock: std::fs::File,
 }
 
 /// Opens what is in a directory; the last file goes on to be written.
@@ -118,25 +115,25 @@ impl Writer {
         dir: PathBuf,
         shared: Arc<Shared>,
         connection: Connection,
-        commands: mpsc::UnboundedReceiver<Command>,
+        lock: std::fs::File,
     ) -> Self {
-        Self { dir, shared, connection, commands }
+        Self { dir, shared, connection, _lock: lock }
     }
 
     /// Writes until nobody can give it anything any more.
-    pub(crate) async fn run(mut self) {
-        let mut tended = self.shared.clock.now();
+    pub(crate) async fn run(mut self, mut commands: Commands) {
+        let mut tended = self.shared.intake.clock.now();
         loop {
-            let passed = self.shared.clock.now().since(tended);
+            let passed = self.shared.intake.clock.now().since(tended);
             if passed >= TEND_EVERY {
                 self.tend();
-                tended = self.shared.clock.now();
+                tended = self.shared.intake.clock.now();
             }
-            let clock = self.shared.clock.clone();
+            let clock = self.shared.intake.clock.clone();
             tokio::select! {
-                first = self.commands.recv() => match first {
+                first = commands.recv() => match first {
                     None => return,
-                    Some(first) => self.batch(first).await,
+                    Some(first) => self.batch(&mut commands, first).await,
                 },
                 () = clock.sleep(TEND_EVERY.saturating_sub(passed)) => {}
             }
@@ -144,49 +141,15 @@ impl Writer {
     }
 
     /// Gathers a batch and writes it.
-    async fn batch(&mut self, first: Command) {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        let mut flushed: Vec<oneshot::Sender<()>> = Vec::new();
-        let clock = self.shared.clock.clone();
-        let mut over = std::pin::pin!(clock.sleep(LINGER));
-        let mut next = Some(first);
-        while let Some(command) = next {
-            match command {
-                Command::Spans(spans, weight) => {
-                    batch.extend(spans);
-                    bytes += weight;
-                }
-                Command::Flush(done) => flushed.push(done),
-            }
-            next = if bytes >= BATCH_BYTES {
-                None
-            } else if flushed.is_empty() {
-                tokio::select! {
-                    biased;
-                    next = self.commands.recv() => next,
-                    () = &mut over => None,
-                }
-            } else {
-                // Whoever waits for what is in already does not wait for more.
-                self.commands.try_recv().ok()
-            };
-        }
-        let count = batch.len() as u64;
-        let written = self.write(batch);
-        self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let counts = &self.shared.counts;
-        match &written {
-            Ok(()) => counts.kept.fetch_add(count, Ordering::Relaxed),
-            Err(_) => counts.dropped.fetch_add(count, Ordering::Relaxed),
-        };
+    async fn batch(&mut self, commands: &mut Commands, first: Command) {
+        let mut batch = Batch::gather(commands, first, &self.shared.intake.clock).await;
+        let count = batch.spans.len();
+        let written = self.write(std::mem::take(&mut batch.spans));
+        self.shared.intake.done(count, batch.bytes, written.is_ok());
         // What was written is kept, whatever comes of the files.
         let cared = written.and_then(|()| self.care_for_files());
-        self.shared.tell(cared.map_err(|fault| fault.to_string()));
-        for done in flushed {
-            // Nobody may be left to hear it.
-            _ = done.send(());
-        }
+        self.shared.intake.tell(cared.map_err(|fault| fault.to_string()));
+        batch.tell_flushed();
     }
 
     /// Makes a batch durable, then known.
@@ -194,7 +157,7 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        let arrived_us = self.shared.clock.unix().micros();
+        let arrived_us = self.shared.intake.clock.unix().micros();
         let built = blocks::build(&mut batch, arrived_us)?;
         let begin = self.state().live.blocks;
         let transaction = self.connection.transaction().map_err(|error| failed(&error))?;
@@ -213,7 +176,7 @@ impl Writer {
         for (block, number) in built.iter().zip(begin..) {
             for (start, spans) in &block.chunks {
                 let place = Place { block: number, start: *start };
-                add(&mut live, &state, &shared.settings, place, spans, arrived_us);
+                add(&mut live, &state, &shared.intake.settings, place, spans, arrived_us);
             }
             live.bytes += block.data.len() as u64;
             live.blocks = number + 1;
@@ -233,14 +196,14 @@ impl Writer {
     }
 
     fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state()
     }
 
     fn is_full(&self) -> bool {
-        let (state, settings) = (self.state(), &self.shared.settings);
+        let (state, settings) = (self.state(), &self.shared.intake.settings);
         let live = &state.live;
         live.spans >= settings.file_spans
-            || live.bytes >= settings.file_bytes()
+            || live.bytes >= file_bytes(settings)
             || live.terms.len() >= TERMS_MAX
     }
 
@@ -253,7 +216,7 @@ impl Writer {
         let (next, connection) = File::open(&self.dir, number)?;
         // Others go on to read while the index is written.
         let file = {
-            let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
+            let state = shared.state();
             seal(&mut self.connection, &state.live)?;
             state.file.clone()
         };
@@ -268,24 +231,24 @@ impl Writer {
 
     /// What time asks for.
     fn tend(&mut self) {
-        let settings = &self.shared.settings;
+        let settings = &self.shared.intake.settings;
         let first = self.state().live.arrived_us.map(|(first, _)| first);
         let due = self.now_us().saturating_sub(micros(settings.keep_age / AGE_PARTS));
         if first.is_some_and(|first| first < due)
             && let Err(fault) = self.begin_file()
         {
-            self.shared.tell(Err(fault.to_string()));
+            self.shared.intake.tell(Err(fault.to_string()));
         }
         self.remove_old();
     }
 
     fn now_us(&self) -> u64 {
-        self.shared.clock.unix().micros()
+        self.shared.intake.clock.unix().micros()
     }
 
     /// Removes the oldest files while they are too old, or all together too large.
     fn remove_old(&self) {
-        let settings = &self.shared.settings;
+        let settings = &self.shared.intake.settings;
         let due = self.now_us().saturating_sub(micros(settings.keep_age));
         loop {
             let mut state = lock(&self.shared);
@@ -296,7 +259,7 @@ impl Writer {
             }
             let oldest = state.sealed.remove(0);
             drop(state);
-            self.shared.counts.removed.fetch_add(oldest.spans, Ordering::Relaxed);
+            self.shared.intake.removed(oldest.spans);
             oldest.file.remove();
         }
     }

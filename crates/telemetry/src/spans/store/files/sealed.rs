@@ -4,9 +4,9 @@
 use super::blocks::Place;
 use super::file::{File, Pages, failed, ordered};
 use super::live::{Chunk, Live};
-use super::terms::{ANY, Filter, Term, read_postings};
 use crate::protobuf::{put_varint, varint};
 use crate::spans::encoded::damaged;
+use crate::spans::store::terms::{ANY, Filter, Term, read_postings};
 use base::Fault;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::sync::Arc;

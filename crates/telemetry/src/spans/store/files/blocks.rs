@@ -1,10 +1,10 @@
 //! Blocks of spans: what one row of a file holds. Spans of one trace that were written together are one chunk, and
 //! chunks fill a block, which is compressed.
 
-use super::terms::Hashed;
 use crate::protobuf::{put_varint, varint};
 use crate::spans::Span;
 use crate::spans::encoded::{damaged, decode, encode};
+use crate::spans::store::terms::Hashed;
 use base::Fault;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

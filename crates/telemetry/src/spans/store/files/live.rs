@@ -3,9 +3,9 @@
 
 use super::blocks::Place;
 use super::links::Links;
-use super::names::Names;
-use super::terms::{self, ANY, Hashed, Postings, Term};
 use crate::spans::Span;
+use crate::spans::store::names::Names;
+use crate::spans::store::terms::{self, ANY, Hashed, Postings, Term};
 use std::collections::{BTreeSet, HashMap};
 
 /// Where a chunk lies, and what is known of it without reading it.

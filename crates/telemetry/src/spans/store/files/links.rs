@@ -2,15 +2,14 @@
 //! gets more spans is counted anew in the place of what it was; if an older file has spans of it, what is counted
 //! here is the difference.
 
-use super::names::NAME_BYTES_MAX;
-use super::terms::Hashed;
 use crate::spans::Span;
 use crate::spans::linker::{LinkSpan, links_of};
+use crate::spans::store::MINUTE_US;
+use crate::spans::store::names::NAME_BYTES_MAX;
+use crate::spans::store::terms::Hashed;
 use base::Fault;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Microseconds of a minute.
-pub(crate) const MINUTE_US: u64 = 60_000_000;
 /// Services of one file that are told apart.
 const SERVICES_MAX: usize = 10_000;
 /// Links of one file, minute by minute.
