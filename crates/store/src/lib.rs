@@ -30,7 +30,7 @@ pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds, check as check_appends};
 pub use names::Member;
-pub use postgres::{Outbox, OutboxRow, Postgres, PostgresOptions, RowKey, Time};
+pub use postgres::{Lent, Link, Links, Outbox, OutboxRow, Postgres, PostgresOptions, RowKey, Time};
 pub use read::{CategoryInfo, Direction, Page, Read, Removal, Scope, StreamInfo, StreamList};
 pub use state::State;
 pub use store::Store;

@@ -13,6 +13,7 @@ mod state;
 mod tend;
 mod tls;
 
+pub use link::{Lent, Link, Links};
 pub use outbox::{Outbox, OutboxRow, RowKey};
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 use append::Appends;
 use base::{Clock, Fault, Kind};
-use link::{Links, STORE_SETTINGS};
+use link::STORE_SETTINGS;
 use reading::Reading;
 use state::PostgresState;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
-//! The store of spans: what is found is what a plain search over all spans finds, whatever the files; a kill loses
-//! nothing that was told to be durable; the oldest go when they are too old or too many; a full queue is told.
+//! The store of spans in files: a kill loses nothing that was told to be durable; the oldest go when they are too old or
+//! too many; a full queue is told.
 //!
 //! `TEST_KILLS=200` kills more often.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use base::{Chance, Clock, ClockHand, UnixTime};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use telemetry::spans::{Annotation, Endpoint, Kind, Linker, Query, Settings, Span, SpanStore, TraceKey};
+use telemetry::spans::{Endpoint, Query, Settings, Span, SpanStore, TraceKey};
 
 /// Where the times of the tests begin.
 const BEGAN_US: u64 = 1_764_158_400_000_000;
@@ -24,126 +24,6 @@ fn open(dir: &Path, settings: &Settings, clock: &Clock) -> SpanStore {
     let (store, notes) = SpanStore::open(dir, settings.clone(), clock.clone()).unwrap();
     assert_eq!(notes, Vec::<String>::new());
     store
-}
-
-/// A span of few traces, services, names and tags.
-fn span(chance: &Chance) -> Span {
-    let pick = |names: &[&str]| names[chance.below(names.len())].to_owned();
-    let trace = chance.below(12) as u64 + 1;
-    let place = |service: String| Endpoint { service, ..Endpoint::default() };
-    let kinds = [None, Some(Kind::Client), Some(Kind::Server), Some(Kind::Producer), Some(Kind::Consumer)];
-    let parent = chance.below(4) as u64;
-    // Nothing begins before its trace does.
-    let later = if parent == 0 { 0 } else { 1 + chance.below(900_000) as u64 };
-    let timestamp_us = BEGAN_US + trace * 1_000_000 + later;
-    let mut span = Span {
-        // Some ids of 64 bits and of 128 bits end alike.
-        trace: TraceKey { high: chance.below(8) as u64 / 7, low: trace },
-        parent,
-        id: chance.below(6) as u64 + 1,
-        kind: kinds[chance.below(kinds.len())],
-        name: pick(&["", "get", "put"]),
-        timestamp_us,
-        duration_us: chance.below(400) as u64,
-        local: place(pick(&["", "web", "app", "db"])),
-        remote: place(pick(&["", "", "app", "db"])),
-        ..Span::default()
-    };
-    for _ in 0..chance.below(3) {
-        span.tags.push((pick(&["error", "path", "host"]), pick(&["", "a", "b"])));
-    }
-    if chance.below(3) == 0 {
-        span.annotations.push(Annotation { timestamp_us, value: pick(&["flush", "error"]) });
-    }
-    span.tidy();
-    span
-}
-
-fn query(chance: &Chance) -> Query {
-    let pick = |names: &[&str]| names[chance.below(names.len())].to_owned();
-    let mut query = Query {
-        service: pick(&["", "web", "app", "db", "none"]),
-        remote: pick(&["", "", "", "app"]),
-        name: pick(&["", "", "get"]),
-        end_ms: BEGAN_US / 1_000 + chance.below(14_000) as u64 + 1,
-        lookback_ms: chance.below(15_000) as u64 + 1,
-        limit: 1 + chance.below(8),
-        ..Query::default()
-    };
-    for _ in 0..chance.below(3) {
-        query.annotations.insert(pick(&["error", "path", "flush", "host"]), pick(&["", "", "a", "b"]));
-    }
-    if chance.below(3) == 0 {
-        query.duration_us_min = Some(1 + chance.below(300) as u64);
-        query.duration_us_max = Some(300 + chance.below(100) as u64).filter(|_| chance.below(2) == 0);
-    }
-    query.check().unwrap()
-}
-
-/// When a trace began, as far as its spans tell.
-fn began(trace: &[Span]) -> u64 {
-    let root = trace.iter().find(|span| span.parent == 0 && !span.shared && span.timestamp_us != 0);
-    let first = || trace.iter().map(|span| span.timestamp_us).filter(|time| *time != 0).min();
-    root.map(|root| root.timestamp_us).or_else(first).unwrap_or(0)
-}
-
-/// All traces, found by looking at every span.
-fn model(spans: &[Span], strict: bool) -> Vec<Vec<Span>> {
-    let mut traces: BTreeMap<(u64, u64), Vec<Span>> = BTreeMap::new();
-    for span in spans {
-        let high = if strict { span.trace.high } else { 0 };
-        traces.entry((high, span.trace.low)).or_default().push(span.clone());
-    }
-    traces.into_values().collect()
-}
-
-#[tokio::test]
-async fn what_is_found_is_what_a_look_at_every_span_finds() {
-    let (clock, _hand) = clock();
-    for seed in 0..25 {
-        let chance = Chance::seeded(seed);
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            strict_trace_id: seed % 2 == 0,
-            file_spans: [1, 5, 20, 1_000][chance.below(4)],
-            ..Settings::default()
-        };
-        let mut store = open(dir.path(), &settings, &clock);
-        let mut all: Vec<Span> = Vec::new();
-        for _ in 0..6 {
-            let batch: Vec<Span> = (0..chance.below(20)).map(|_| span(&chance)).collect();
-            all.extend(batch.iter().cloned());
-            store.offer(batch).unwrap();
-            store.flush().await;
-            if chance.below(3) == 0 {
-                drop(store);
-                store = open(dir.path(), &settings, &clock);
-            }
-            for _ in 0..20 {
-                let query = query(&chance);
-                let mut expected = model(&all, settings.strict_trace_id);
-                expected.retain(|trace| query.matches(trace));
-                expected.sort_by_key(|trace| std::cmp::Reverse(began(trace)));
-                expected.truncate(query.limit);
-                let found = store.search(query.clone()).await.unwrap();
-                assert_eq!(found, expected, "seed {seed}: {query:?}");
-            }
-            let mut linker = Linker::default();
-            // Links do not tell apart ids that end alike.
-            for trace in model(&all, false) {
-                linker.put_trace(&trace);
-            }
-            let mut expected = linker.links();
-            expected.sort();
-            let mut found = store.dependencies(0, BEGAN_US / 1_000 + 60_000).await.unwrap();
-            found.sort();
-            assert_eq!(found, expected, "seed {seed}");
-            let services: BTreeSet<String> =
-                all.iter().map(|span| span.local.service.clone()).filter(|name| !name.is_empty()).collect();
-            assert_eq!(store.services().await.unwrap(), services, "seed {seed}");
-        }
-        assert_eq!(store.counts().dropped, 0);
-    }
 }
 
 #[tokio::test]

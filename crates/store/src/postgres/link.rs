@@ -38,9 +38,9 @@ pub(super) const STORE_SETTINGS: &str = "
 /// What stands for `$1` and on.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Connections to one database.
+/// Connections to one database, for whoever keeps something in it beside the store.
 #[derive(Debug)]
-pub(super) struct Links {
+pub struct Links {
     config: Config,
     tls: Tls,
     /// What each connection sets first.
@@ -54,7 +54,7 @@ pub(super) struct Links {
 
 /// One connection, with the statements that it knows.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     pub(super) client: Client,
     statements: Mutex<HashMap<String, Statement>>,
     driver: tokio::task::AbortHandle,
@@ -69,7 +69,7 @@ impl Drop for Link {
 /// A connection in somebody's hands. Dropping it closes it: what was going on in it is rolled back. Who is done
 /// gives it back.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub struct Lent {
     link: Link,
     _free: OwnedSemaphorePermit,
     links: Arc<Links>,
@@ -84,7 +84,7 @@ impl std::ops::Deref for Lent {
 
 impl Lent {
     /// Gives a connection back that is in no transaction.
-    pub(super) fn give_back(self) {
+    pub fn give_back(self) {
         if !self.link.client.is_closed() {
             self.links.idle().push(self.link);
         }
@@ -92,6 +92,11 @@ impl Lent {
 }
 
 impl Link {
+    /// What statements are given to.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The statement of this text, prepared once.
     pub(super) async fn statement(&self, sql: &str) -> Result<Statement, Error> {
         let statements = || self.statements.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,8 +111,9 @@ impl Link {
 }
 
 impl Links {
-    /// Reads an address. No connection is made.
-    pub(super) fn new(url: &str, connections: usize, settings: &'static str) -> Result<Arc<Self>, Fault> {
+    /// Reads an address, and looks for the password if it has none. No connection is made: each sets what `settings`
+    /// says before it is used, and lives on the runtime that this is called in.
+    pub fn new(url: &str, connections: usize, settings: &'static str) -> Result<Arc<Self>, Fault> {
         let malformed = || {
             let text = "the address of the PostgreSQL database can't be read";
             Fault::new(Kind::Invalid, text)
@@ -161,12 +167,12 @@ impl Links {
     }
 
     /// Where the server is, as it may be shown.
-    pub(super) fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         &self.place
     }
 
     /// A connection out of those that may be used at once, made if none is idle.
-    pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, Fault> {
+    pub async fn lend(self: &Arc<Self>) -> Result<Lent, Fault> {
         let free = tokio::time::timeout(FREE_WAIT, self.free.clone().acquire_owned()).await;
         let Ok(Ok(free)) = free else {
             let text = format!("no connection to {} was free for `{}` s", self.place, FREE_WAIT.as_secs());
@@ -250,8 +256,8 @@ impl Links {
         fault.blame(Blame::Neighbour).retry(Retry::Safe).because(error)
     }
 
-    /// What an error of a question means: nothing was changed by it.
-    pub(super) fn failed(&self, error: Error) -> Fault {
+    /// What an error of a question means: nothing was changed by it, unless it was a `COMMIT` whose connection broke.
+    pub fn failed(&self, error: Error) -> Fault {
         if is_broken(&error) {
             let text = format!("the connection to {} broke", self.place);
             return Fault::new(Kind::Unavailable, text).retry(Retry::Safe).because(error);
@@ -279,10 +285,7 @@ impl Links {
     }
 
     /// Waits for an answer of the server, with a bound.
-    pub(super) async fn patiently<T>(
-        &self,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Fault> {
+    pub async fn patiently<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(answered) => answered.map_err(|error| self.failed(error)),
             Err(_) => Err(self.silent()),

@@ -1,10 +1,11 @@
 //! The store of spans, as whoever brings or looks for them sees it: [`SpanStore`] is the handle, what keeps them is an
-//! engine behind it. `files` keeps them in a directory.
+//! engine behind it. `files` keeps them in a directory, `postgres` in a database that several nodes share.
 
 mod engine;
 mod files;
 mod intake;
 mod names;
+mod postgres;
 mod search;
 mod terms;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub autocomplete_keys: Vec<String>,
     /// Spans of one file.
     pub file_spans: u64,
+    /// Spans of one table in PostgreSQL, where its bytes do not end it before.
+    pub table_spans: u64,
     /// Bytes of spans that may wait to be written.
     pub waiting_bytes_max: usize,
 }
@@ -54,6 +57,7 @@ impl Default for Settings {
             strict_trace_id: true,
             autocomplete_keys: Vec::new(),
             file_spans: 250_000,
+            table_spans: 100_000_000,
             waiting_bytes_max: 24 << 20,
         }
     }
@@ -93,6 +97,21 @@ impl SpanStore {
         let intake = Arc::new(Intake::new(settings, clock));
         let (files, queue, notes) = files::open(dir, intake.clone())?;
         Ok((Self { intake, queue: Arc::new(queue), engine: Arc::new(files) }, notes))
+    }
+
+    /// Opens the store in the database of this address (`postgres://user:password@host:5432/database`), which any number
+    /// of nodes share: each writes what is offered to it, and all find everything. Makes what is missing in the schema
+    /// `tombolo_traces`. Answers also what is worth to be told: a database that is away is no failure, spans wait for
+    /// it. Errors do not show the password.
+    pub async fn open_postgres(
+        url: &str,
+        settings: Settings,
+        clock: Clock,
+        time: store::Time,
+    ) -> Result<(Self, Vec<String>), Fault> {
+        let intake = Arc::new(Intake::new(settings, clock));
+        let (postgres, queue, notes) = postgres::open(url, intake.clone(), time).await?;
+        Ok((Self { intake, queue: Arc::new(queue), engine: Arc::new(postgres) }, notes))
     }
 
     /// Takes spans to be written, or drops and counts them when too many wait. Never waits.

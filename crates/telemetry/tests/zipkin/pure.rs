@@ -38,7 +38,7 @@ fn piece(value: &Value) -> Span {
     span
 }
 
-fn spans(value: &Value) -> Vec<Span> {
+pub(crate) fn spans(value: &Value) -> Vec<Span> {
     value.as_array().unwrap().iter().map(piece).collect()
 }
 
@@ -131,15 +131,16 @@ fn traces_match_what_is_looked_for() {
     });
 }
 
+pub(crate) fn json_of_link(link: Link) -> Value {
+    let mut value = json!({ "parent": link.parent, "child": link.child, "callCount": link.calls });
+    if link.errors > 0 {
+        value["errorCount"] = link.errors.into();
+    }
+    value
+}
+
 fn links(linker: &Linker) -> Vec<Value> {
-    let json = |link: Link| {
-        let mut value = json!({ "parent": link.parent, "child": link.child, "callCount": link.calls });
-        if link.errors > 0 {
-            value["errorCount"] = link.errors.into();
-        }
-        value
-    };
-    linker.links().into_iter().map(json).collect()
+    linker.links().into_iter().map(json_of_link).collect()
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! What needs a store: spans are posted over the API, then asked for. Each scenario has a store of its own; every
-//! scenario is run once more after the store was opened anew, and with files so small that traces are spread over
-//! several of them.
+//! What needs a store: spans are posted over the API, then asked for, on each of the engines. Each scenario has a store
+//! of its own; every scenario is run once more after the store was opened anew, and with files or tables so small that
+//! traces are spread over several of them.
 
 use crate::facts::{check, midnight_us, same};
-use base::{Clock, UnixTime};
+use crate::pure::{json_of_link, spans};
+use base::{Clock, ClockHand, UnixTime};
 use http::Method;
 use serde_json::Value;
 use std::time::Duration;
-use telemetry::spans::{Settings, SpanStore};
+use store::Time;
+use telemetry::spans::{Settings, SpanStore, TraceKey};
 use telemetry::zipkin::{Api, Options};
 use wire::{Body, Request};
 
@@ -15,18 +17,33 @@ use wire::{Body, Request};
 struct World {
     api: Api,
     store: SpanStore,
-    dir: tempfile::TempDir,
+    place: Place,
+    clock: Clock,
+    hand: ClockHand,
     settings: Settings,
     options: Options,
 }
 
-/// Later than all times of the scenarios.
-fn clock() -> Clock {
-    Clock::by_hand(UnixTime(Duration::from_micros(midnight_us()) + Duration::from_secs(86_000))).0
+/// Where spans are kept.
+enum Place {
+    Files(tempfile::TempDir),
+    Database(String),
+}
+
+impl Place {
+    async fn open(&self, settings: Settings, clock: Clock) -> SpanStore {
+        let opened = match self {
+            Self::Files(dir) => SpanStore::open(dir.path(), settings, clock),
+            Self::Database(url) => SpanStore::open_postgres(url, settings, clock, Time::Clock).await,
+        };
+        let (store, notes) = opened.unwrap();
+        assert!(notes.is_empty(), "{notes:?}");
+        store
+    }
 }
 
 impl World {
-    fn new(settings: &Value, file_spans: u64) -> Self {
+    async fn new(settings: &Value, spans: u64, place: Place) -> Self {
         let keys = settings["autocomplete_keys"].as_array();
         let settings_of = Settings {
             strict_trace_id: settings["strict_trace_id"] != false,
@@ -35,23 +52,26 @@ impl World {
                 .flatten()
                 .map(|key| key.as_str().unwrap().to_owned())
                 .collect(),
-            file_spans,
+            file_spans: spans,
+            table_spans: spans,
             ..Settings::default()
         };
         let options = Options { search: settings["search_enabled"] != false, ..Options::default() };
-        let dir = tempfile::tempdir().unwrap();
-        let (store, _) = SpanStore::open(dir.path(), settings_of.clone(), clock()).unwrap();
+        // Later than all times of the scenarios.
+        let now = Duration::from_micros(midnight_us()) + Duration::from_secs(86_000);
+        let (clock, hand) = Clock::by_hand(UnixTime(now));
+        let store = place.open(settings_of.clone(), clock.clone()).await;
         let api = Api::new(store.clone(), options.clone());
-        Self { api, store, dir, settings: settings_of, options }
+        Self { api, store, place, clock, hand, settings: settings_of, options }
     }
 
-    fn open_again(self) -> Self {
-        let Self { api, store, dir, settings, options } = self;
+    async fn open_again(self) -> Self {
+        let Self { api, store, place, clock, hand, settings, options } = self;
         drop((api, store));
-        let (store, notes) = SpanStore::open(dir.path(), settings.clone(), clock()).unwrap();
-        assert!(notes.is_empty(), "{notes:?}");
+        hand.advance(Duration::from_millis(1));
+        let store = place.open(settings.clone(), clock.clone()).await;
         let api = Api::new(store.clone(), options.clone());
-        Self { api, store, dir, settings, options }
+        Self { api, store, place, clock, hand, settings, options }
     }
 
     async fn call(&self, method: &str, path: &str, body: String) -> (u16, wire::Headers, String) {
@@ -129,13 +149,24 @@ fn expectation(
     }
 }
 
-/// Runs the scenarios of a file: as they are, with small files, and with the store opened anew before each question.
+/// Runs the scenarios of a file on both engines: as they are, with small files or tables, and with the store opened anew
+/// before each question.
 fn scenarios(file: &str, least: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    for (file_spans, again) in [(250_000, false), (1, false), (2, true)] {
+    let server = testkit::Postgres::shared();
+    let database = server.database();
+    scenarios_in(file, least, || Place::Files(tempfile::tempdir().unwrap()));
+    scenarios_in(file, least, || {
+        server.run(&database, "DROP SCHEMA IF EXISTS tombolo_traces CASCADE");
+        Place::Database(server.url(&database))
+    });
+}
+
+fn scenarios_in(file: &str, least: usize, place: impl Fn() -> Place) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    for (spans, again) in [(250_000, false), (1, false), (2, true)] {
         check(file, least, |case| {
             runtime.block_on(async {
-                let mut world = World::new(&case["settings"], file_spans);
+                let mut world = World::new(&case["settings"], spans, place()).await;
                 for step in case["steps"].as_array().unwrap() {
                     if step.get("post").is_some() {
                         world.post("/api/v2/spans", &step["post"]).await?;
@@ -144,10 +175,11 @@ fn scenarios(file: &str, least: usize) {
                     } else {
                         if again {
                             // What an API remembers is gone then, too; a list of services brings it back.
-                            world = world.open_again();
+                            world = world.open_again().await;
                             world.call("GET", "/api/v2/services", String::new()).await;
                         }
-                        world.get(step).await.map_err(|told| format!("{file_spans} spans a file: {told}"))?;
+                        let told = |told| format!("{spans} spans a file or table: {told}");
+                        world.get(step).await.map_err(told)?;
                     }
                 }
                 Ok(())
@@ -179,4 +211,46 @@ fn dependencies_are_counted() {
 #[test]
 fn the_api_answers_as_zipkin_s_does() {
     scenarios("http", 8);
+}
+
+/// The cases of links, where each span of a trace comes to another of two nodes and all is counted after each of them: by
+/// whichever node, what is counted in the end is what the whole trace tells.
+#[test]
+fn links_are_counted_whichever_node_had_which_span() {
+    let server = testkit::Postgres::shared();
+    let database = server.database();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    check("linker", 20, |case| {
+        if case.get("merge").is_some() {
+            // Of links that are added up, without a store.
+            return Ok(());
+        }
+        server.run(&database, "DROP SCHEMA IF EXISTS tombolo_traces CASCADE");
+        runtime.block_on(async {
+            let open = async || {
+                let url = server.url(&database);
+                let opened =
+                    SpanStore::open_postgres(&url, Settings::default(), Clock::system(), Time::Server);
+                opened.await.unwrap().0
+            };
+            let nodes = [open().await, open().await];
+            for (trace, low) in case["traces"].as_array().unwrap().iter().zip(1..) {
+                for (nth, mut span) in spans(trace).into_iter().enumerate() {
+                    span.trace = TraceKey { high: 0, low };
+                    nodes[nth % 2].offer(vec![span]).unwrap();
+                    nodes[nth % 2].flush().await;
+                    nodes[nth / 2 % 2].dependencies(0, u64::MAX / 1_000).await.unwrap();
+                }
+            }
+            let mut expected = case["links"].as_array().unwrap().clone();
+            expected.sort_by_key(Value::to_string);
+            for node in &nodes {
+                let found = node.dependencies(0, u64::MAX / 1_000).await.unwrap();
+                let mut found: Vec<Value> = found.into_iter().map(json_of_link).collect();
+                found.sort_by_key(Value::to_string);
+                same(&found.into(), &expected.clone().into())?;
+            }
+            Ok(())
+        })
+    });
 }

@@ -22,6 +22,7 @@ const NAME: u64 = 1;
 const REMOTE: u64 = 2;
 const WORD: u64 = 3;
 const TAG: u64 = 4;
+const SERVICE: u64 = 5;
 
 fn hashed(kind: u64, text: &str) -> Term {
     xxh64(text.as_bytes(), kind).max(HASHED)
@@ -63,9 +64,19 @@ pub(crate) fn service(name: &str) -> u32 {
     if name.is_empty() { 0 } else { (xxh64(name.as_bytes(), 0) as u32).max(1) }
 }
 
+/// A service as a term, where services are terms like others.
+pub(crate) fn of_service(name: &str) -> Term {
+    hashed(SERVICE, name)
+}
+
 /// All terms of a span; some may come twice.
 pub(crate) fn of(span: &Span, mut put: impl FnMut(Term)) {
     put(ANY);
+    each(span, put);
+}
+
+/// What a span can be found by, beside its service.
+pub(crate) fn each(span: &Span, mut put: impl FnMut(Term)) {
     if !span.name.is_empty() {
         put(name(&span.name));
     }
