@@ -5,7 +5,7 @@ use crate::consumers::Consumer;
 use crate::draft::{GatewaySection, Given, ManifestDraft, Placed, ServiceDraft};
 use crate::names::url_variable;
 use crate::texts::TextMap;
-use crate::values::{Manifest, Service, Source as ServiceSource};
+use crate::values::{Manifest, Service, Source as ServiceSource, StoreUrl, Traces};
 use base::{Diagnostic, Source, Span};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -27,6 +27,7 @@ pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Ve
         checks.replicas(service);
         checks.variables(service);
     }
+    let database = draft.streams.as_ref().and_then(|(streams, _)| streams.store.clone());
     let mut texts = draft.texts;
     let services = draft.services.into_iter().map(|service| values(service, &mut texts)).collect();
     Manifest {
@@ -35,12 +36,20 @@ pub(crate) fn settle(source: &Source, draft: ManifestDraft, diagnostics: &mut Ve
         routes: draft.routes,
         gateway: draft.gateway.value,
         streams: draft.streams.map(|(streams, _)| streams),
-        traces: draft.traces.map(|(traces, _)| traces),
+        traces: draft.traces.map(|(traces, given)| spans_beside(database, traces, &given)),
         consumers: draft.consumers.into_iter().map(|consumer| consumer.value).collect(),
         log: draft.log,
         limits: draft.limits,
         texts,
     }
+}
+
+/// Spans are kept where the messages are, unless something is said of where they are.
+fn spans_beside(database: Option<StoreUrl>, mut traces: Traces, given: &[Given]) -> Traces {
+    if !given.iter().any(|given| matches!(given.name, "store" | "dir")) {
+        traces.store = database;
+    }
+    traces
 }
 
 fn values(draft: ServiceDraft, texts: &mut Vec<TextMap>) -> Service {

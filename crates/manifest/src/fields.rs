@@ -447,10 +447,19 @@ pub(crate) static TRACES: Section<Traces> = Section {
                     };
                 }
             }),
+        key("store", Kind::StoreUrlOrFiles)
+            .default_note("where `streams` are kept")
+            .example("postgres://tombolo@db.internal:5432/tombolo")
+            .doc(
+                "The PostgreSQL database that keeps the spans, which several nodes may share; or `files`, for files in \
+                 `dir`. Without this key it is the database of `streams`, if they have one and no `dir` is given here. \
+                 Without a password in it the variable `PGPASSWORD` or the password file holds it.",
+            )
+            .put(|r, node, t| t.store = r.database_or_files(node, "write `files` to keep spans in files of `dir`")),
         key("dir", Kind::Path)
             .default(".tombolo/traces")
             .example("/var/lib/tombolo/traces")
-            .doc("The directory that spans are kept in; nothing else may be in it.")
+            .doc("The directory that spans are kept in, where that is no database; nothing else may be in it.")
             .put(|r, node, t| r.put(node, &mut t.dir, Reader::path)),
         key("keep_age", Kind::Duration(Duration::from_secs(60), Duration::from_secs(3_650 * 24 * 3_600)))
             .default("168h")
@@ -460,7 +469,10 @@ pub(crate) static TRACES: Section<Traces> = Section {
         key("keep_size", Kind::Size(64 << 20, 1 << 43))
             .default("2GiB")
             .example("500MiB")
-            .doc("How many bytes of spans are kept on the disk; the oldest go first, an eighth or less at a time.")
+            .doc(
+                "How many bytes of spans are kept on the disk, or in the database by all nodes together; the oldest go \
+                 first, an eighth or less at a time.",
+            )
             .put(|r, node, t| r.put(node, &mut t.keep_size, Reader::size)),
         key("strict_trace_id", Kind::Flag)
             .default("true")

@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Url,
     /// A PostgreSQL database; never shown.
     StoreUrl,
+    /// The same, or the word `files`.
+    StoreUrlOrFiles,
     /// A map of categories of messages to what stays of them.
     Keep,
     /// A map of names to outboxes.
@@ -122,6 +124,9 @@ impl Kind {
             Kind::Urls => "an address like `http://10.0.0.5:8080`, or a list of them".to_owned(),
             Kind::Url => "an address like `http://collector:4318`".to_owned(),
             Kind::StoreUrl => "an address like `postgres://user@host:5432/database`".to_owned(),
+            Kind::StoreUrlOrFiles => {
+                "an address like `postgres://user@host:5432/database`, or the word `files`".to_owned()
+            }
             Kind::Keep => "a map of categories to `age` and `count`".to_owned(),
             Kind::Outboxes => "a map of names to outboxes".to_owned(),
             Kind::Names => "a list of names of services".to_owned(),
@@ -166,6 +171,7 @@ impl Kind {
             Kind::Urls => "URL, list of URLs".to_owned(),
             Kind::Url => "URL".to_owned(),
             Kind::StoreUrl => "`postgres://` URL".to_owned(),
+            Kind::StoreUrlOrFiles => "`postgres://` URL, `files`".to_owned(),
             Kind::Keep => "map of categories to [maps](#keep)".to_owned(),
             Kind::Outboxes => "map of names to [outboxes](#outbox)".to_owned(),
             Kind::Names => "list of names".to_owned(),
@@ -234,6 +240,7 @@ impl Kind {
             Kind::Urls => one_or_more(json!({ "type": "string", "pattern": URL_PATTERN })),
             Kind::Url => json!({ "type": "string", "pattern": "^https?://[^@\\s]+$" }),
             Kind::StoreUrl => json!({ "type": "string", "pattern": "^postgres(ql)?://" }),
+            Kind::StoreUrlOrFiles => json!({ "type": "string", "pattern": "^(postgres(ql)?://|files$)" }),
             Kind::Keep => json!({
                 "type": "object",
                 "propertyNames": { "pattern": "^[^-]+$" },

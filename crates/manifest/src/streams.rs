@@ -104,6 +104,17 @@ impl Reader {
     fn database(&mut self, node: &Node, hint: &str) -> Option<StoreUrl> {
         self.secrets.push(node.span.clone());
         let text = self.text(node)?;
+        self.store_url(text, node, hint)
+    }
+
+    /// The same, or nothing for the word `files`.
+    pub(crate) fn database_or_files(&mut self, node: &Node, hint: &str) -> Option<StoreUrl> {
+        self.secrets.push(node.span.clone());
+        let text = self.text(node).filter(|text| text != "files")?;
+        self.store_url(text, node, hint)
+    }
+
+    fn store_url(&mut self, text: String, node: &Node, hint: &str) -> Option<StoreUrl> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Some(StoreUrl(text));
         }

@@ -309,6 +309,8 @@ pub struct Traces {
     pub sample: Sample,
     /// How services are told the span that theirs belong to.
     pub propagation: Propagation,
+    /// The database that keeps them; `None`: files in `dir`.
+    pub store: Option<StoreUrl>,
     /// Where they are kept.
     pub dir: PathBuf,
     /// How long they are kept.
@@ -389,6 +391,7 @@ impl Default for Traces {
             otlp_grpc: usual(4317),
             sample: Sample::PerSecond(1_000),
             propagation: Propagation::Both,
+            store: None,
             dir: PathBuf::from(".tombolo/traces"),
             keep_age: Duration::from_secs(7 * 24 * 3_600),
             keep_size: 2 << 30,

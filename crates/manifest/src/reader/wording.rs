@@ -45,6 +45,8 @@ static FOREIGN: &[(&str, &str, &str)] = &[
     ("streams", "url", "write `store`"),
     ("streams", "database", "write `store`"),
     ("traces", "retention", "write `keep_age`"),
+    ("traces", "url", "write `store`"),
+    ("traces", "database", "write `store`"),
     ("consumer", "service", "write `handler`, such as `shop/orders`"),
     ("consumer", "url", "write `handler`, such as `shop/orders`"),
     ("log", "level", "there is no level to set"),

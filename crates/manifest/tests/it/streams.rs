@@ -375,3 +375,54 @@ streams:
               = hint: for example `every: 5s`"#]],
     );
 }
+
+#[test]
+fn a_wrong_store_of_traces_is_not_shown() {
+    check(
+        "traces: {store: 'mysql://ada:secret@db/tombolo'}",
+        expect![[r#"
+        error: `store` of `traces` must be an address like `postgres://user@host:5432/database`, or the word `files`
+         --> tombolo.yaml:1:17
+          |
+        1 | traces: {store: *******************************}
+          |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: write `files` to keep spans in files of `dir`"#]],
+    );
+    check(
+        "traces: {store: file, database: 'postgres://ada:secret@db/b'}",
+        expect![[r#"
+        error: `store` of `traces` must be an address like `postgres://user@host:5432/database`, or the word `files`
+         --> tombolo.yaml:1:17
+          |
+        1 | traces: {store: ****, database: 'postgres://ada:******@db/b'}
+          |                 ^^^^
+          |
+          = hint: write `files` to keep spans in files of `dir`
+        error: unknown key `database` in `traces`
+         --> tombolo.yaml:1:23
+          |
+        1 | traces: {store: ****, database: 'postgres://ada:******@db/b'}
+          |                       ^^^^^^^^
+          |
+          = hint: write `store`"#]],
+    );
+}
+
+#[test]
+fn spans_are_kept_where_the_messages_are_unless_something_is_said() {
+    let kept = |text: &str| {
+        let (manifest, diagnostics) = manifest::read(&base::Source::new("tombolo.yaml", text));
+        assert_eq!(diagnostics.len(), 0, "{text}");
+        let traces = manifest.unwrap().traces.unwrap();
+        traces.store.map_or_else(|| traces.dir.display().to_string(), |url| url.0)
+    };
+    let database = "streams: {store: 'postgres://ada@db/a'}";
+    assert_eq!(kept(&format!("{database}\ntraces: {{}}")), "postgres://ada@db/a");
+    assert_eq!(kept(&format!("traces: {{keep_age: 24h}}\n{database}")), "postgres://ada@db/a");
+    assert_eq!(kept(&format!("{database}\ntraces: {{store: 'postgresql://db/b'}}")), "postgresql://db/b");
+    assert_eq!(kept(&format!("{database}\ntraces: {{store: files}}")), ".tombolo/traces");
+    assert_eq!(kept(&format!("{database}\ntraces: {{dir: spans}}")), "spans");
+    assert_eq!(kept("streams: {}\ntraces: {}"), ".tombolo/traces");
+    assert_eq!(kept("traces: {store: 'postgres://db/b', dir: spans}"), "postgres://db/b");
+}

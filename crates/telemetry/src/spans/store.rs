@@ -186,6 +186,12 @@ impl SpanStore {
         self.intake.trouble()
     }
 
+    /// The same for whoever asks again and again, and does not keep the store open for it.
+    pub fn trouble_later(&self) -> impl Fn() -> Option<String> + Send + Sync + use<> {
+        let intake = self.intake.clone();
+        move || intake.trouble()
+    }
+
     /// How spans are kept.
     pub fn settings(&self) -> &Settings {
         &self.intake.settings

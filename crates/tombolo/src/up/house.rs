@@ -159,7 +159,7 @@ impl House {
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
         let streams = Streams::open(&plan, &world, &screen, spans.as_ref()).await?;
-        let traces = Traces::open(&plan, &world, &screen, spans.map(|spans| spans.recorder))?;
+        let traces = Traces::open(&plan, &world, &screen, spans.map(|spans| spans.recorder)).await?;
         let addresses = Addresses {
             gateway: address,
             tls: tls.is_some(),

@@ -1,4 +1,4 @@
-//! The spans of a running `tombolo up`: the store in its directory, Zipkin's API and OTLP on ports of their own and on
+//! The spans of a running `tombolo up`: the store in its directory or in PostgreSQL, Zipkin's API and OTLP on ports of their own and on
 //! the API's address.
 
 use super::consumers;
@@ -6,9 +6,10 @@ use super::plan::Plan;
 use super::screen::Screen;
 use crate::term::{self, GREEN, paint};
 use crate::wiring::{World, name_listener};
-use base::{Fault, Kind, OnError, Scope};
+use base::{Clock, Fault, Kind, OnError, Scope};
 use std::net::SocketAddr;
 use std::time::Duration;
+use store::Time;
 use telemetry::metrics::{self, Metric};
 use telemetry::otlp::{Collector, News};
 use telemetry::spans::{Counts, Recorder, Sample, Settings, SpanStore};
@@ -19,6 +20,10 @@ use wire::{Drainer, Handler, Limits, Request, Response};
 const FORWARD_BYTES_MAX: usize = 16 << 20;
 /// Longest wait for a collector to take what waits when everything stops.
 const FORWARD_END: Duration = Duration::from_secs(3);
+/// Longest wait for what waits to be written when everything stops.
+const FLUSH_END: Duration = Duration::from_secs(10);
+/// How often it is looked whether spans can be written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Holds what a collector wants to know (OpenTelemetry's specification of exporters).
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 /// The service that requests from outside come to.
@@ -114,7 +119,7 @@ pub(crate) fn spans(plan: &Plan, world: &World) -> Option<proxy::Spans> {
 impl Traces {
     /// Opens the store and the ports that the manifest asks for, if it does, and has all spans kept that the
     /// recorder takes.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         plan: &Plan,
         world: &World,
         screen: &Screen,
@@ -129,8 +134,11 @@ impl Traces {
             ..Settings::default()
         };
         let guard = Guard { origins: wished.origins.clone() };
-        let dir = plan.folder.join(&wished.dir);
-        let (store, notes) = SpanStore::open(&dir, settings, world.clock.clone())?;
+        let clock = world.clock.clone();
+        let (store, notes) = match &wished.store {
+            Some(url) => SpanStore::open_postgres(&url.0, settings, clock, Time::Server).await?,
+            None => SpanStore::open(&plan.folder.join(&wished.dir), settings, clock)?,
+        };
         for note in &notes {
             screen.note(note);
         }
@@ -165,6 +173,8 @@ impl Traces {
             let sends = otlp::forward(follower, collector, clock, chance, tell);
             forwarding.spawn_once("forward spans", OnError::Report, sends);
         }
+        let (trouble, clock) = (store.trouble_later(), world.clock.clone());
+        scope.spawn_once("watch spans", OnError::Report, watch(trouble, clock));
         recorder.offer_to(store.clone())?;
         count(world, &recorder, &store);
         Ok(Some(Self { apis, doors, store, recorder, drainer, scope, forwarding }))
@@ -179,7 +189,30 @@ impl Traces {
         drop(tokio::task::spawn_blocking(move || recorder.stop(grace)).await);
         self.store.end_following();
         self.forwarding.stop(FORWARD_END).await;
-        self.store.flush().await;
+        // A database that is away does not hold up the end.
+        drop(tokio::time::timeout(FLUSH_END, self.store.flush()).await);
+        if let Some(trouble) = self.store.trouble().filter(|_| self.store.counts().waiting_bytes > 0) {
+            term::warning(&format!("the last spans are lost: {trouble}"), None);
+        }
+    }
+}
+
+/// Says when spans can't be written any more, and when they can again.
+async fn watch(trouble: impl Fn() -> Option<String>, clock: Clock) -> Result<(), Fault> {
+    let mut is_told = false;
+    loop {
+        match trouble() {
+            Some(trouble) if !is_told => {
+                is_told = true;
+                term::warning(&format!("spans can't be written, and wait: {trouble}"), None);
+            }
+            None if is_told => {
+                is_told = false;
+                term::err(format_args!("{}: spans are written again", paint(GREEN, "info")));
+            }
+            _ => {}
+        }
+        clock.sleep(LOOK_EVERY).await;
     }
 }
 
