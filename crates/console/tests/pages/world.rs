@@ -123,7 +123,6 @@ impl World {
             gateway: gateway.clone(),
             calls,
             spans: spans.clone(),
-            metrics: Arc::new(telemetry::Metrics::new(1)),
             doctor: spans.clone().map(telemetry::doctor::Doctor::new),
             streams: store
                 .clone()
@@ -262,6 +261,7 @@ fn message_plane(folder: &std::path::Path, clock: &Clock) -> (Store, Consumers) 
         scope: Scope::new(clock.clone(), |end| panic!("{}: {}", end.task, end.error)),
         deliver: Arc::new(Refusing),
         spans: None,
+        metrics: Arc::new(telemetry::Metrics::new(1)),
         node: None,
     });
     consumers.start();

@@ -41,8 +41,7 @@ pub(crate) struct Intake {
 }
 
 /// What helps where spans come in faster than they are written.
-const FEWER: &str =
-    "report fewer: `sample` of `traces` for what Tombolo carries, a sampler for a service; or use a faster disk";
+const FEWER: &str = "report fewer (`sample` of `traces` for what Tombolo carries), or use a faster disk";
 
 impl Intake {
     pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
