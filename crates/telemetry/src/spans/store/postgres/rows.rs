@@ -96,6 +96,10 @@ pub(super) fn read(data: &[u8], spans: &mut Vec<(u64, Span)>) -> Result<usize, F
                 return Err(lost());
             }
             whole = zstd::bulk::decompress(compressed, length).map_err(|error| lost().because(error))?;
+            // Nothing at all is no mistake to the decoder.
+            if whole.len() != length {
+                return Err(lost());
+            }
             &whole[..]
         }
         _ => return Err(lost()),
