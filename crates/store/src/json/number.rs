@@ -9,6 +9,15 @@ const FRACTION_DIGITS_MAX: i64 = 16_383;
 /// PostgreSQL takes no exponent from here on, whatever its sign.
 const EXPONENT_END: i64 = (i32::MAX / 2) as i64;
 
+/// Whether a number, which has to follow JSON's grammar, is canonical as it stands. May deny it of one that is.
+pub(super) fn is_canonical(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number).as_bytes();
+    digits.len() as i64 <= FRACTION_DIGITS_MAX
+        && digits.iter().all(|byte| !matches!(byte, b'e' | b'E'))
+        // Zero has no sign.
+        && (digits.len() == number.len() || digits.iter().any(|byte| matches!(byte, b'1'..=b'9')))
+}
+
 /// Writes a number, which has to follow JSON's grammar, in canonical form.
 pub(super) fn write(number: &str, out: &mut String) -> Result<(), JsonErrorKind> {
     let (negative, rest) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));

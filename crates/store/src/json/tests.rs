@@ -170,3 +170,21 @@ proptest! {
         prop_assert!(ours == theirs || text.contains(['e', 'E']), "ours {ours}, theirs {theirs}");
     }
 }
+
+/// Long enough that a word of eight bytes holds any part of it.
+#[test]
+fn strings_end_and_are_refused_wherever_in_them_it_happens() {
+    for before in 0..20 {
+        let plain: String = "é~x \u{7f}\u{80}".chars().cycle().take(before).collect();
+        check_same(&format!("[\"{plain}\", \"{plain}\"]"));
+        check_same(&format!("[\"{plain}\\\"\", \"{plain}\\\\\"]"));
+        assert_eq!(Json::parse(&format!("\"{plain}\\u00e9\"")).unwrap().as_str(), format!("\"{plain}é\""));
+        let error = Json::parse(&format!("\"{plain}\u{1f}long enough\"")).unwrap_err();
+        assert_eq!(error.offset, 1 + plain.len());
+        assert_eq!(error.detail, "Character with value 0x1f must be escaped.");
+    }
+}
+
+fn check_same(canonical: &str) {
+    assert_eq!(Json::parse(canonical).unwrap().as_str(), canonical);
+}

@@ -35,13 +35,19 @@ pub(super) fn write_string(content: &str, out: &mut String) {
 /// A field of an object as `->>` gives it. `json` has to be canonical.
 pub(super) fn field<'a>(json: &'a str, key: &str) -> Option<Cow<'a, str>> {
     let mut rest = json.strip_prefix('{')?;
-    let mut wanted = String::with_capacity(key.len() + 2);
-    write_string(key, &mut wanted);
+    let mut escaped = String::new();
+    let is_plain = key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    let wanted = if is_plain {
+        key
+    } else {
+        write_string(key, &mut escaped);
+        &escaped[1..escaped.len() - 1]
+    };
     while rest.starts_with('"') {
         let name = string_end(rest)?;
         let value = rest[name..].strip_prefix(": ")?;
         let end = value_end(value)?;
-        if rest[..name] == wanted {
+        if rest[1..name - 1] == *wanted {
             return match &value[..end] {
                 "null" => None,
                 string if string.starts_with('"') => Some(content(&string[1..end - 1])),
@@ -55,16 +61,14 @@ pub(super) fn field<'a>(json: &'a str, key: &str) -> Option<Cow<'a, str>> {
 
 /// Where a string that begins here ends, behind its quote.
 fn string_end(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
+    let (bytes, mut at) = (text.as_bytes(), 1);
+    loop {
+        at += match bytes.get(at)? {
             b'"' => return Some(at + 1),
-            _ => {}
-        }
+            b'\\' => 2,
+            _ => 1,
+        };
     }
-    None
 }
 
 /// Where a value that begins here ends.
@@ -86,7 +90,10 @@ fn value_end(text: &str) -> Option<usize> {
                 at += 1;
                 continue;
             }
-            _ => at += text[at..].find([',', '}', ']']).unwrap_or(text.len() - at),
+            _ => {
+                let rest = &text.as_bytes()[at..];
+                at += rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']')).unwrap_or(rest.len());
+            }
         }
         if depth == 0 {
             return Some(at);
