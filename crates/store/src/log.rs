@@ -2,6 +2,7 @@
 //! writer thread sequences and makes groups durable; readers read files beside it. The bytes are described in
 //! `docs/store-format.md`.
 
+mod call;
 mod disk;
 mod dump;
 pub(crate) mod export;
@@ -26,28 +27,31 @@ use crate::{
     Answer, Append, AppendError, Appended, CategoryInfo, Engine, Message, Page, Read, Removal, StreamInfo,
     StreamList, Uuid, Wakes,
 };
-use base::{Blame, Clock, Fault, Kind, Retry};
+use base::{Clock, Fault, Kind, Retry};
+use call::{Answered, Call, Command, Request, gone};
 pub(crate) use disk::Directory;
 use disk::Disk;
 pub use dump::{DumpedRecord, dump, dump_bytes};
 use fetch::io_fault;
-use group::{Command, Request};
 use shared::Shared;
 use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use verify::{Report, verify};
 use writer::Writer;
 
 /// Calls that may wait for the writer.
-const WAITING_MAX: usize = 4_096;
+const WAITING_MAX: u32 = 4_096;
 /// Bytes of the calls that may wait for the writer, in pieces of [`ROOM_PIECE_BYTES`].
 const ROOM_PIECES: u32 = 64 << 10;
 const ROOM_PIECE_BYTES: usize = 1 << 10;
+/// What a call takes of the room at least, so that it bounds their number, too.
+const CALL_PIECES: u32 = ROOM_PIECES / WAITING_MAX;
 /// A page of more messages than this is read on a thread for blocking work; fewer are mostly in the page
-/// cache, and read before such a thread would have begun.
+/// cache, and read before such a thread would have begun. So are so many ids looked for before an append is queued.
 const INLINE_MAX: usize = 64;
 
 /// The sizes of a log.
@@ -92,7 +96,8 @@ pub struct Recovered {
 pub struct Log {
     shared: Arc<Shared>,
     /// Only `None` while it is dropped.
-    commands: Option<mpsc::Sender<Command>>,
+    commands: Option<UnboundedSender<Command>>,
+    /// Of what may wait for the writer, what is left.
     room: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
 }
@@ -117,24 +122,34 @@ impl Log {
     fn on(disk: Arc<dyn Disk>, clock: Clock, options: LogOptions) -> Result<(Self, Recovered), Fault> {
         let (writer, recovered) = open::open(disk, clock, options)?;
         let shared = writer.shared.clone();
-        let (commands, receiver) = mpsc::channel(WAITING_MAX);
+        let (commands, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("store-writer".into());
         let writer = thread.spawn(move || Writer::run(writer, receiver))?;
         let room = Arc::new(Semaphore::new(ROOM_PIECES as usize));
         Ok((Self { shared, commands: Some(commands), room, writer: Some(writer) }, recovered))
     }
 
-    async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>, AppendError> {
-        let messages = appends.iter().flat_map(|append| &append.messages);
-        let correlations =
-            messages.map(|message| open::correlation(message.metadata.as_ref()?.as_str())).collect();
-        let (answer, answered) = oneshot::channel();
-        let mut request = Request { appends, correlations, answer, room: None };
-        let pieces = (request.bytes() / ROOM_PIECE_BYTES) as u32 + 1;
-        request.room = self.room.clone().acquire_many_owned(pieces.min(ROOM_PIECES)).await.ok();
-        let Some(commands) = &self.commands else { return Err(gone(Retry::Safe)) };
-        commands.send(Command::Append(request)).await.map_err(|_| gone(Retry::Safe))?;
-        answered.await.unwrap_or_else(|_| Err(gone(Retry::IfIdempotent)))
+    async fn append_all(&self, appends: Vec<Append>) -> Answered {
+        let ids = || appends.iter().flat_map(|append| &append.messages).map(|message| message.id);
+        let new_until = if ids().count() <= INLINE_MAX { self.shared.new_until(ids()) } else { 0 };
+        let call = Call::new(&appends, new_until);
+        drop(appends);
+        let request = Request::new(call.clone(), self.room_for(call.records.len()).await);
+        self.ask_writer(Command::Append(request)).map_err(|()| gone(Retry::Safe))?;
+        let answer = call.answered().await;
+        self.shared.callers.wake_others();
+        answer
+    }
+
+    /// Waits until so many bytes may wait for the writer.
+    async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let pieces = (bytes / ROOM_PIECE_BYTES) as u32 + 1;
+        self.room.clone().acquire_many_owned(pieces.clamp(CALL_PIECES, ROOM_PIECES)).await.ok()
+    }
+
+    /// Fails where the writer has ended.
+    fn ask_writer(&self, command: Command) -> Result<(), ()> {
+        self.commands.as_ref().ok_or(())?.send(command).map_err(|_| ())
     }
 
     /// Runs a question that may read much where waiting for a disk holds nobody up.
@@ -149,12 +164,6 @@ impl Log {
         let asked = tokio::task::spawn_blocking(move || ask(&shared)).await;
         asked.unwrap_or_else(|error| Err(Fault::new(Kind::Bug, "reading the store failed").because(error)))
     }
-}
-
-/// The error of a writer that is no more: it panicked.
-fn gone(retry: Retry) -> AppendError {
-    let fault = Fault::new(Kind::Bug, "the writer of the store has ended").blame(Blame::Us);
-    AppendError::Failed(fault.retry(retry).hint("start again: what was acknowledged is kept"))
 }
 
 impl Drop for Log {

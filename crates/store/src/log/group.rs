@@ -1,65 +1,29 @@
 //! Decides what becomes of the appends that wait: which are taken, at which positions, and the bytes to be
 //! written for them. Nothing of it is visible or durable yet; the writer sees to that.
 
-use super::record::{ALIGN, HEAD_BYTES, Record};
-use crate::{Append, AppendError, Appended, Uuid};
+use super::call::{Answered, Call, Request};
+use super::record::{Place, Written};
+use crate::{AppendError, Appended, Uuid};
 use base::Fault;
 use std::collections::{HashMap, HashSet};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Memory for records that is kept from group to group. One large call does not hold its size for ever.
 const KEPT_BYTES: usize = 8 << 20;
-
-/// The answer to one call of append.
-pub(crate) type Answered = Result<Vec<Appended>, AppendError>;
-
-/// What the writer is asked.
-pub(crate) enum Command {
-    /// To append.
-    Append(Request),
-    /// To seal the segment that is written, so that no message visible now is in the last one.
-    Seal(oneshot::Sender<Result<(), Fault>>),
-}
-
-/// One call of append, on its way to the writer.
-pub(crate) struct Request {
-    pub(crate) appends: Vec<Append>,
-    /// For each message, the category of its `metadata.correlationStreamName`.
-    pub(crate) correlations: Vec<Option<Box<str>>>,
-    pub(crate) answer: oneshot::Sender<Answered>,
-    /// Its share of the bytes that may wait.
-    pub(crate) room: Option<OwnedSemaphorePermit>,
-}
-
-impl Request {
-    /// The bytes of its records.
-    pub(crate) fn bytes(&self) -> usize {
-        let size = |json: &Option<crate::Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        let messages = self.appends.iter().flat_map(|append| {
-            append.messages.iter().map(|message| {
-                let names = append.stream.len() + message.kind.len();
-                let bytes = HEAD_BYTES + names + size(&message.data) + size(&message.metadata);
-                bytes.next_multiple_of(ALIGN)
-            })
-        });
-        messages.sum()
-    }
-}
+/// Streams whose versions are kept from group to group.
+const KEPT_VERSIONS: usize = 8 << 10;
 
 /// What the group asks about the messages before it.
 pub(crate) trait Before {
     /// The position of a stream's last message, -1 for none.
     fn version(&self, stream: &str) -> Result<i64, Fault>;
-    /// Whether there is a message of this id.
-    fn has(&self, id: Uuid) -> Result<bool, Fault>;
+    /// Whether there is a message of this id, where none before a global position has it.
+    fn has(&self, id: Uuid, new_until: i64) -> Result<bool, Fault>;
 }
 
 /// A call that has been decided upon.
 pub(crate) struct Decided {
     pub(crate) request: Request,
     pub(crate) answer: Answered,
-    /// Of each message taken, the offset in the segment.
-    pub(crate) places: Vec<u32>,
 }
 
 /// The calls that become durable together.
@@ -70,10 +34,11 @@ pub(crate) struct Group {
     /// The records.
     pub(crate) bytes: Vec<u8>,
     pub(crate) decided: Vec<Decided>,
-    /// How many messages were taken.
-    pub(crate) messages: usize,
-    versions: HashMap<String, i64>,
+    /// Of each message taken, the offset in the segment.
+    pub(crate) places: Vec<u32>,
     ids: HashSet<Uuid>,
+    /// Of streams that were appended to, by this group or before it. Many are soon appended to again.
+    versions: HashMap<Box<str>, i64>,
 }
 
 /// What the next message gets.
@@ -90,82 +55,94 @@ impl Group {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.decided.clear();
-        self.messages = 0;
-        self.versions.clear();
+        self.places.clear();
         self.ids.clear();
+        if self.versions.len() > KEPT_VERSIONS {
+            self.versions = HashMap::new();
+        }
+    }
+
+    /// Begins anew after a group that was not appended: what the streams' versions would be, they are not.
+    pub(crate) fn take_back(&mut self, offset: u32) {
+        self.versions.clear();
+        self.begin(offset);
     }
 
     /// Decides upon a call: all of it is taken or nothing. `next` is moved on by what is taken.
-    pub(crate) fn decide(&mut self, request: Request, next: &mut Next, before: &dyn Before) {
-        let (bytes, first) = (self.bytes.len(), next.global_position);
-        let mut undo = Undo::default();
-        let mut places = Vec::new();
-        let answer = self.sequence(&request.appends, next, before, &mut places, &mut undo);
-        if answer.is_err() {
+    pub(crate) fn decide(&mut self, mut request: Request, next: &mut Next, before: &dyn Before) {
+        let (bytes, messages, first) = (self.bytes.len(), self.places.len(), next.global_position);
+        let mut answer = std::mem::take(&mut request.appended);
+        let refused = self.sequence(&request.call, next, before, &mut answer).err();
+        if refused.is_some() {
+            self.give_back(&request.call, self.places.len() - messages, answer.len());
             self.bytes.truncate(bytes);
-            places.clear();
+            self.places.truncate(messages);
             next.global_position = first;
-            for id in undo.ids {
-                self.ids.remove(&id);
+        }
+        self.decided.push(Decided { request, answer: refused.map_or(Ok(answer), Err) });
+    }
+
+    /// Takes back what a call that is refused left so far: the ids of its first messages, the versions of its first
+    /// streams.
+    fn give_back(&mut self, call: &Call, messages: usize, appends: usize) {
+        let mut rest = call.records.as_slice();
+        let mut left = messages;
+        for (append, nth) in call.appends.iter().zip(0..) {
+            let mut stream = "";
+            for _ in 0..append.messages.min(left) {
+                let (record, behind) = Written::first(rest);
+                (rest, stream) = (behind, record.stream());
+                self.ids.remove(&record.id());
             }
-            for (stream, version) in undo.versions.into_iter().rev() {
-                match version {
-                    Some(version) => self.versions.insert(stream, version),
-                    None => self.versions.remove(&stream),
-                };
+            left = left.saturating_sub(append.messages);
+            if nth < appends
+                && let Some(version) = self.versions.get_mut(stream)
+            {
+                *version -= append.messages as i64;
             }
         }
-        self.messages += places.len();
-        self.decided.push(Decided { request, answer, places });
     }
 
     fn sequence(
         &mut self,
-        appends: &[Append],
+        call: &Call,
         next: &mut Next,
         before: &dyn Before,
-        places: &mut Vec<u32>,
-        undo: &mut Undo,
-    ) -> Answered {
-        let mut appended = Vec::with_capacity(appends.len());
-        let mut left: usize = appends.iter().map(|append| append.messages.len()).sum();
-        for append in appends {
-            let known = self.versions.get(&append.stream).copied();
-            let actual = match known {
-                Some(version) => version,
-                None => before.version(&append.stream).map_err(AppendError::Failed)?,
+        appended: &mut Vec<Appended>,
+    ) -> Result<(), AppendError> {
+        let mut rest = call.records.as_slice();
+        for append in &call.appends {
+            let stream = Written::first(rest).0.stream();
+            let known = self.versions.get_mut(stream);
+            let actual = match &known {
+                Some(version) => **version,
+                None => before.version(stream).map_err(AppendError::Failed)?,
             };
             if let Some(expected) = append.expected_version.filter(|expected| *expected != actual) {
-                return Err(AppendError::WrongVersion { stream: append.stream.clone(), expected, actual });
+                return Err(AppendError::WrongVersion { stream: stream.to_owned(), expected, actual });
             }
             let first_global_position = next.global_position;
-            for (message, nth) in append.messages.iter().zip(1..) {
-                if self.ids.contains(&message.id) || before.has(message.id).map_err(AppendError::Failed)? {
-                    return Err(AppendError::DuplicateId { id: message.id });
+            let last_position = actual + append.messages as i64;
+            for position in actual + 1..=last_position {
+                let (record, behind) = Written::first(rest);
+                rest = behind;
+                let id = record.id();
+                if !self.ids.insert(id) {
+                    return Err(AppendError::DuplicateId { id });
                 }
-                self.ids.insert(message.id);
-                undo.ids.push(message.id);
-                left -= 1;
-                places.push(self.offset + self.bytes.len() as u32);
-                let record = Record {
-                    removed: false,
-                    more: left > 0,
-                    group: self.offset,
-                    global_position: next.global_position,
-                    position: actual + nth,
-                    time: next.time,
-                    id: message.id,
-                    stream: &append.stream,
-                    kind: &message.kind,
-                    metadata: message.metadata.as_ref().map(crate::Json::as_str),
-                    data: message.data.as_ref().map(crate::Json::as_str),
-                };
-                record.write(&mut self.bytes);
+                if let Err(error) = refuse_known(id, call.new_until, before) {
+                    self.ids.remove(&id);
+                    return Err(error);
+                }
+                self.places.push(self.offset + self.bytes.len() as u32);
+                let (group, global_position, time) = (self.offset, next.global_position, next.time);
+                record.write_at(&Place { group, global_position, position, time }, &mut self.bytes);
                 next.global_position += 1;
             }
-            let last_position = actual + append.messages.len() as i64;
-            undo.versions.push((append.stream.clone(), known));
-            self.versions.insert(append.stream.clone(), last_position);
+            match known {
+                Some(version) => *version = last_position,
+                None => drop(self.versions.insert(stream.into(), last_position)),
+            }
             appended.push(Appended {
                 first_position: actual + 1,
                 last_position,
@@ -174,13 +151,18 @@ impl Group {
                 time: next.time,
             });
         }
-        Ok(appended)
+        Ok(())
+    }
+
+    /// The record of the message taken as the one of this number.
+    pub(crate) fn record(&self, nth: usize) -> Written<'_> {
+        Written::first(&self.bytes[(self.places[nth] - self.offset) as usize..]).0
     }
 }
 
-/// What a call that is refused in its middle has to give back.
-#[derive(Default)]
-struct Undo {
-    ids: Vec<Uuid>,
-    versions: Vec<(String, Option<i64>)>,
+fn refuse_known(id: Uuid, new_until: i64, before: &dyn Before) -> Result<(), AppendError> {
+    if before.has(id, new_until).map_err(AppendError::Failed)? {
+        return Err(AppendError::DuplicateId { id });
+    }
+    Ok(())
 }

@@ -49,8 +49,8 @@ pub(crate) struct Named {
 /// A range of global positions with its index.
 #[derive(Clone)]
 pub(crate) enum Part {
-    /// In memory; the last one grows.
-    Tail(Arc<RwLock<Tail>>),
+    /// In memory, from this global position on; the last one grows.
+    Tail(i64, Arc<RwLock<Tail>>),
     /// In a file.
     Run(Arc<Run>),
 }
@@ -63,7 +63,7 @@ impl Part {
     /// The first global position.
     pub(crate) fn first(&self) -> i64 {
         match self {
-            Self::Tail(tail) => Self::tail(tail).first(),
+            Self::Tail(first, _) => *first,
             Self::Run(run) => run.first(),
         }
     }
@@ -71,7 +71,7 @@ impl Part {
     /// The global position behind the last one.
     pub(crate) fn end(&self) -> i64 {
         match self {
-            Self::Tail(tail) => Self::tail(tail).end(),
+            Self::Tail(_, tail) => Self::tail(tail).end(),
             Self::Run(run) => run.end(),
         }
     }
@@ -79,7 +79,7 @@ impl Part {
     /// The offsets in their segments of the messages in a range that lies in this part.
     pub(crate) fn places(&self, first: i64, count: usize, out: &mut Vec<u32>) -> io::Result<()> {
         match self {
-            Self::Tail(tail) => {
+            Self::Tail(_, tail) => {
                 Self::tail(tail).places(first, count, out);
                 Ok(())
             }
@@ -90,7 +90,7 @@ impl Part {
     /// The messages of a name.
     pub(crate) fn list(&self, table: Table, name: &str) -> io::Result<Option<List>> {
         match self {
-            Self::Tail(tail) => Ok(Self::tail(tail).list(table, name)),
+            Self::Tail(_, tail) => Ok(Self::tail(tail).list(table, name)),
             Self::Run(run) => run.list(table, name),
         }
     }
@@ -104,7 +104,7 @@ impl Part {
         out: &mut Vec<i64>,
     ) -> io::Result<()> {
         match self {
-            Self::Tail(tail) => {
+            Self::Tail(_, tail) => {
                 Self::tail(tail).entries(list, skip, count, out);
                 Ok(())
             }
@@ -138,7 +138,7 @@ impl Part {
     /// Global positions of messages that may have this id.
     pub(crate) fn candidates(&self, id: Uuid, out: &mut Vec<i64>) -> io::Result<()> {
         match self {
-            Self::Tail(tail) => {
+            Self::Tail(_, tail) => {
                 out.extend(Self::tail(tail).of_id(id));
                 Ok(())
             }
@@ -150,7 +150,7 @@ impl Part {
     /// of their bytes, at most `limit`.
     pub(crate) fn names(&self, ask: &Names<'_>) -> io::Result<Vec<Named>> {
         match self {
-            Self::Tail(tail) => Ok(Self::tail(tail).names(ask)),
+            Self::Tail(_, tail) => Ok(Self::tail(tail).names(ask)),
             Self::Run(run) => run.names(ask),
         }
     }

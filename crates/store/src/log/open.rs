@@ -50,13 +50,18 @@ pub(crate) fn open(
     let head = end.next - 1;
     recovered.messages = head;
     let mut map = Map { parts, segments: files.segments.clone(), filters, pinned: None };
-    map.parts.push(Part::Tail(tail.clone()));
+    map.parts.push(Part::Tail(*last, tail.clone()));
     let shared = Arc::new(Shared::new(disk, map, head, runs));
     let time = match end.time {
         0 => shared.fetch_one(&shared.map(), head, |record| record.time)?.unwrap_or(0),
         time => time,
     };
-    let active = Active { file: segment.file.clone(), offset: end.offset, zeros: segment.bytes() };
+    let active = Active {
+        file: segment.file.clone(),
+        first: segment.first,
+        offset: end.offset,
+        zeros: segment.bytes(),
+    };
     let writer = Writer {
         shared,
         clock,
@@ -70,6 +75,7 @@ pub(crate) fn open(
         spare: None,
         cramped: false,
         widening: None,
+        wakers: Vec::new(),
     };
     Ok((writer, recovered))
 }

@@ -184,20 +184,46 @@ impl Shared {
         Ok(None)
     }
 
+    /// A global position before which no message has any of these ids, 0 where none is known. Looks where messages
+    /// are that can't become more, so that the writer need not.
+    pub(crate) fn new_until(&self, ids: impl Iterator<Item = Uuid>) -> i64 {
+        let map = self.map();
+        let Some(newest) = map.parts.last() else { return 0 };
+        let (newest, mut candidates) = (newest.first(), Vec::new());
+        for id in ids {
+            let looked = map.each_that_may_have(hash_of_id(id), |part| {
+                if part.first() < newest { part.candidates(id, &mut candidates) } else { Ok(()) }
+            });
+            if looked.is_err() || !candidates.is_empty() {
+                return 0;
+            }
+        }
+        newest
+    }
+
     /// Whether there is a message of this id.
     pub(crate) fn has_id(&self, id: Uuid) -> Result<bool, Fault> {
-        self.ask(|map| {
-            let mut candidates = Vec::new();
-            for part in map.parts_that_may_have(hash_of_id(id)).map_err(io_fault)? {
-                part.candidates(id, &mut candidates).map_err(io_fault)?;
+        self.ask(|map| self.has_id_of(map, id, 0))
+    }
+
+    /// Whether there is a message of this id in these parts, where none before a global position has it. They may be
+    /// older ones: where that fails, ask of all.
+    pub(crate) fn has_id_of(&self, map: &Map, id: Uuid, new_until: i64) -> Result<bool, Fault> {
+        let mut candidates = Vec::new();
+        let mut candidates_of = |part: &Part| part.candidates(id, &mut candidates);
+        if new_until > 0 {
+            let mut left = map.parts.iter().rev().take_while(|part| part.first() >= new_until);
+            left.try_for_each(candidates_of)
+        } else {
+            map.each_that_may_have(hash_of_id(id), &mut candidates_of)
+        }
+        .map_err(io_fault)?;
+        for position in candidates {
+            if self.fetch_one(map, position, |record| record.id == id && !record.removed)? == Some(true) {
+                return Ok(true);
             }
-            for position in candidates {
-                if self.fetch_one(map, position, |record| record.id == id && !record.removed)? == Some(true) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
+        }
+        Ok(false)
     }
 
     /// Streams in the order of their names' bytes.

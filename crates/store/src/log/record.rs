@@ -53,6 +53,13 @@ impl<'a> Record<'a> {
     /// Appends the record's bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
+        self.write_open(out);
+        close(&mut out[start..]);
+    }
+
+    /// Appends the record's bytes, but for the checksum.
+    pub(crate) fn write_open(&self, out: &mut Vec<u8>) {
+        let start = out.len();
         let (metadata, data) = (self.metadata.unwrap_or_default(), self.data.unwrap_or_default());
         let texts = self.stream.len() + self.kind.len() + metadata.len() + data.len();
         let flags = u8::from(self.more) * FLAG_MORE
@@ -75,8 +82,6 @@ impl<'a> Record<'a> {
         for text in [self.stream, self.kind, metadata, data] {
             out.extend_from_slice(text.as_bytes());
         }
-        let checksum = crc32c::crc32c(&out[start + 4..]);
-        out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
         out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
     }
 
@@ -146,6 +151,61 @@ impl<'a> Record<'a> {
             metadata: self.metadata.map(Json::trusted),
             time: self.time,
         }
+    }
+}
+
+/// Sets the checksum of a record.
+fn close(record: &mut [u8]) {
+    let end = FRAME_BYTES + u32_at(record, 4) as usize;
+    let checksum = crc32c::crc32c(&record[4..end]);
+    record[..4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Where a record stands, which is known last.
+pub(crate) struct Place {
+    pub(crate) group: u32,
+    pub(crate) global_position: i64,
+    pub(crate) position: i64,
+    pub(crate) time: i64,
+}
+
+/// A record that was written by this process and is looked at before it is in the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Written<'a>(&'a [u8]);
+
+impl<'a> Written<'a> {
+    /// The record at the beginning of these bytes, which begin with one, and what is behind it.
+    pub(crate) fn first(bytes: &'a [u8]) -> (Self, &'a [u8]) {
+        let (record, rest) =
+            bytes.split_at((FRAME_BYTES + u32_at(bytes, 4) as usize).next_multiple_of(ALIGN));
+        (Self(record), rest)
+    }
+
+    pub(crate) fn id(self) -> Uuid {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.0[40..56]);
+        Uuid::from_bytes(id)
+    }
+
+    pub(crate) fn position(self) -> i64 {
+        i64_at(self.0, 24)
+    }
+
+    pub(crate) fn stream(self) -> &'a str {
+        let bytes = usize::from(u16::from_le_bytes([self.0[14], self.0[15]]));
+        std::str::from_utf8(&self.0[HEAD_BYTES..HEAD_BYTES + bytes]).unwrap_or_default()
+    }
+
+    /// Appends it as it is at this place.
+    pub(crate) fn write_at(self, place: &Place, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(self.0);
+        let record = &mut out[start..];
+        record[8..12].copy_from_slice(&place.group.to_le_bytes());
+        record[16..24].copy_from_slice(&place.global_position.to_le_bytes());
+        record[24..32].copy_from_slice(&place.position.to_le_bytes());
+        record[32..40].copy_from_slice(&place.time.to_le_bytes());
+        close(record);
     }
 }
 

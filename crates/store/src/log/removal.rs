@@ -1,9 +1,9 @@
 //! Takes messages away for good. Their positions and their time stay, so that nothing else moves: a sealed segment
 //! is written anew with short records in their places, and its index with it.
 
+use super::call::Command;
 use super::disk::unfinished;
 use super::fetch::io_fault;
-use super::group::Command;
 use super::index::{Part, REMOVED, Table};
 use super::run::{self, Run};
 use super::segment::{self, HEADER_BYTES, Segment};
@@ -26,13 +26,12 @@ impl Log {
     /// those of the older segments may be.
     pub(crate) async fn remove_messages(&self, removal: Removal) -> Result<u64, Fault> {
         let gone = || Fault::new(Kind::Bug, "the writer of the store has ended");
-        let Some(commands) = &self.commands else { return Err(gone()) };
         let removal = Arc::new(removal);
         let asked = removal.clone();
         // The last segment is being written, and can't be replaced.
         if self.aside(move |shared| shared.is_in_memory(&asked)).await? {
             let (answer, sealed) = oneshot::channel();
-            commands.send(Command::Seal(answer)).await.map_err(|_| gone())?;
+            self.ask_writer(Command::Seal(answer, self.room_for(0).await)).map_err(|()| gone())?;
             sealed.await.unwrap_or_else(|_| Err(gone()))?;
         }
         self.aside(move |shared| shared.remove(&removal)).await
@@ -60,7 +59,7 @@ impl Shared {
     fn is_in_memory(&self, removal: &Removal) -> Result<bool, Fault> {
         let map = self.map();
         let bound = self.bound(&map, removal)?;
-        for part in map.parts.iter().filter(|part| matches!(part, Part::Tail(_))) {
+        for part in map.parts.iter().filter(|part| matches!(part, Part::Tail(..))) {
             if !in_part(part, removal, bound).map_err(io_fault)?.is_empty() {
                 return Ok(true);
             }

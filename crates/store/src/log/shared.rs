@@ -1,6 +1,7 @@
 //! What the writer and the readers of a log share: which parts and segments there are, how far it is visible,
 //! and the open files.
 
+use super::call::Callers;
 use super::disk::{Disk, DiskFile};
 use super::files::OpenFiles;
 use super::index::Part;
@@ -37,19 +38,32 @@ impl Map {
 
     /// The parts that may have an id or a stream of this hash, newest first.
     pub(crate) fn parts_that_may_have(&self, hash: u64) -> io::Result<Vec<&Part>> {
-        let (mut parts, mut left) = (Vec::new(), self.parts.as_slice());
+        let mut parts = Vec::new();
+        self.each_that_may_have(hash, |part| {
+            parts.push(part);
+            Ok(())
+        })?;
+        Ok(parts)
+    }
+
+    /// Visits the parts that may have an id or a stream of this hash, newest first.
+    pub(crate) fn each_that_may_have<'a>(
+        &'a self,
+        hash: u64,
+        mut visit: impl FnMut(&'a Part) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut left = self.parts.as_slice();
         for filter in self.filters.iter().rev() {
             let (older, newer) = left.split_at(left.partition_point(|part| part.first() < filter.end()));
-            parts.extend(newer.iter().rev());
+            newer.iter().rev().try_for_each(&mut visit)?;
             let (older, of_filter) =
                 older.split_at(older.partition_point(|part| part.first() < filter.first()));
             if filter.may_have(hash)? {
-                parts.extend(of_filter.iter().rev());
+                of_filter.iter().rev().try_for_each(&mut visit)?;
             }
             left = older;
         }
-        parts.extend(left.iter().rev());
-        Ok(parts)
+        left.iter().rev().try_for_each(visit)
     }
 
     /// The part that a message lies in.
@@ -67,6 +81,8 @@ pub(crate) struct Shared {
     files: OpenFiles<i64>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) wakes: Wakes,
+    /// Callers that have their answer and are still to be woken.
+    pub(crate) callers: Callers,
     /// Held by who replaces files or copies all of them.
     pub(crate) maintenance: Mutex<()>,
 }
@@ -80,6 +96,7 @@ impl Shared {
             files: OpenFiles::new(FILES_MAX),
             runs,
             wakes: Wakes::new(),
+            callers: Callers::default(),
             maintenance: Mutex::new(()),
         }
     }

@@ -89,7 +89,7 @@ pub(crate) fn verify_disk(disk: Arc<dyn Disk>) -> Result<Report, Fault> {
         if last {
             // Later parts would be looked up here, and there are none.
             let tail = Arc::new(RwLock::new(tail));
-            shared.change_map(|map| map.parts.push(Part::Tail(tail)));
+            shared.change_map(|map| map.parts.push(Part::Tail(*first, tail)));
         }
     }
     Ok(report)

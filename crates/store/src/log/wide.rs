@@ -145,7 +145,7 @@ impl Shared {
         let of: Vec<Arc<Run>> = without
             .map_while(|part| match part {
                 Part::Run(run) => Some(run.clone()),
-                Part::Tail(_) => None,
+                Part::Tail(..) => None,
             })
             .take(runs_in_filter)
             .collect();

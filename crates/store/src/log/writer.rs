@@ -1,8 +1,9 @@
 //! The one thread that appends. It takes the calls that came in while the disk was busy as one group, writes
 //! them, makes them durable with one sync, shows them to the readers, and only then answers.
 
+use super::call::{Command, Request};
 use super::disk::{DiskFile, write_zeros};
-use super::group::{Before, Command, Group, Next, Request};
+use super::group::{Before, Decided, Group, Next};
 use super::index::Part;
 use super::run::{self, Run};
 use super::segment::{self, HEADER_BYTES};
@@ -13,8 +14,9 @@ use crate::{AppendError, Uuid};
 use base::{Blame, Clock, Fault, Kind, Retry};
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Waker;
 use std::thread::JoinHandle;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Bytes of a group, but for a single call that has more.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -29,6 +31,8 @@ pub(crate) const SPARE: &str = "next.new";
 /// The segment that is written.
 pub(crate) struct Active {
     pub(crate) file: Arc<dyn DiskFile>,
+    /// The global position of its first message.
+    pub(crate) first: i64,
     /// Where the next record goes.
     pub(crate) offset: u64,
     /// Up to here the file is there, and zeros from `offset` on.
@@ -54,15 +58,21 @@ pub(crate) struct Writer {
     pub(crate) cramped: bool,
     /// Makes a filter over many runs.
     pub(crate) widening: Option<JoinHandle<Result<(), Fault>>>,
+    /// Of callers that have their answers, until they are woken.
+    pub(crate) wakers: Vec<Waker>,
 }
 
 impl Writer {
     /// Until nobody can append any more.
-    pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(crate) fn run(mut self, mut commands: UnboundedReceiver<Command>) {
         let mut group = Group::default();
         let mut next = commands.blocking_recv();
         while let Some(command) = next {
-            next = self.turn(command, &mut commands, &mut group).or_else(|| commands.blocking_recv());
+            next = self.turn(command, &mut commands, &mut group).or_else(|| commands.try_recv().ok());
+            if next.is_none() {
+                self.shared.callers.wake_others();
+                next = commands.blocking_recv();
+            }
         }
         self.rest();
     }
@@ -86,11 +96,11 @@ impl Writer {
     pub(crate) fn turn(
         &mut self,
         command: Command,
-        commands: &mut mpsc::Receiver<Command>,
+        commands: &mut UnboundedReceiver<Command>,
         group: &mut Group,
     ) -> Option<Command> {
         match command {
-            Command::Seal(answer) => {
+            Command::Seal(answer, _room) => {
                 let sealed = if self.active.offset > HEADER_BYTES { self.roll() } else { Ok(()) };
                 drop(answer.send(sealed.and_then(|()| self.finish_sealing())));
                 None
@@ -102,26 +112,26 @@ impl Writer {
     fn append(
         &mut self,
         first: Request,
-        commands: &mut mpsc::Receiver<Command>,
+        commands: &mut UnboundedReceiver<Command>,
         group: &mut Group,
     ) -> Option<Command> {
         group.begin(self.active.offset as u32);
+        self.next.time = self.next.time.max(i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX));
+        let mut map = self.shared.map();
         let (mut waiting, mut left) = (Some(first), None);
         while let Some(request) = waiting.take() {
-            let bytes = request.bytes();
-            if self.is_full(group, bytes) {
+            if self.is_full(group, request.call.records.len()) {
                 self.commit(group);
                 if self.active.offset > HEADER_BYTES
                     && let Err(fault) = self.roll()
                 {
-                    drop(request.answer.send(Err(AppendError::Failed(fault))));
+                    self.wake(request.answer(Err(AppendError::Failed(fault))));
                     return None;
                 }
                 group.begin(self.active.offset as u32);
+                map = self.shared.map();
             }
-            self.next.time =
-                self.next.time.max(i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX));
-            let before = Earlier { shared: &self.shared, tail: &self.tail };
+            let before = Earlier { shared: &self.shared, map: &map, tail: &self.tail };
             group.decide(request, &mut self.next, &before);
             if group.bytes.len() < GROUP_BYTES_MAX {
                 match commands.try_recv() {
@@ -137,29 +147,37 @@ impl Writer {
     /// Whether the segment has no room for so many bytes behind the group.
     fn is_full(&self, group: &Group, bytes: usize) -> bool {
         let end = self.active.offset + (group.bytes.len() + bytes) as u64;
-        let messages = self.tail.read().unwrap_or_else(PoisonError::into_inner).len() + group.messages;
-        end > self.options.segment_bytes || messages >= self.options.segment_messages
+        let messages = self.next.global_position - self.active.first;
+        end > self.options.segment_bytes || messages >= self.options.segment_messages as i64
     }
 
     /// Makes a group durable and visible, and answers.
     fn commit(&mut self, group: &mut Group) {
+        // Of the group before, whoever was not woken yet waits no longer than until now.
+        self.shared.callers.wake_others();
         let written = if group.bytes.is_empty() { Ok(()) } else { self.write(&group.bytes) };
         match written {
             Ok(()) => {
                 self.publish(group);
-                for decided in group.decided.drain(..) {
-                    drop(decided.request.answer.send(decided.answer));
-                }
+                let answered = |Decided { request, answer }| request.answer(answer);
+                self.wake(group.decided.drain(..).filter_map(answered));
+                group.begin(self.active.offset as u32);
             }
             Err(failure) => {
-                self.next.global_position -= group.messages as i64;
+                self.next.global_position -= group.places.len() as i64;
                 // Those refused as well: what they were compared with is gone.
-                for decided in group.decided.drain(..) {
-                    drop(decided.request.answer.send(Err(AppendError::Failed(failure.fault()))));
-                }
+                let failed =
+                    |decided: Decided| decided.request.answer(Err(AppendError::Failed(failure.fault())));
+                self.wake(group.decided.drain(..).filter_map(failed));
+                group.take_back(self.active.offset as u32);
             }
         }
-        group.begin(self.active.offset as u32);
+    }
+
+    /// Wakes callers that have their answers.
+    fn wake(&mut self, callers: impl IntoIterator<Item = Waker>) {
+        self.wakers.extend(callers);
+        self.shared.callers.wake_first(&mut self.wakers);
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -199,36 +217,36 @@ impl Writer {
     }
 
     fn publish(&mut self, group: &Group) {
-        if group.messages == 0 {
+        if group.places.is_empty() {
             return;
         }
         let taken =
             || group.decided.iter().filter_map(|decided| Some((decided, decided.answer.as_ref().ok()?)));
         {
             let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
-            for (decided, appended) in taken() {
-                let mut details = decided.places.iter().zip(&decided.request.correlations);
-                for (append, appended) in decided.request.appends.iter().zip(appended) {
-                    for ((message, position), (place, correlation)) in
-                        append.messages.iter().zip(appended.first_position..).zip(details.by_ref())
-                    {
-                        tail.push(Entry {
-                            place: *place,
-                            position,
-                            id: Some(message.id),
-                            stream: &append.stream,
-                            correlation: correlation.as_deref(),
-                        });
-                    }
+            let mut nth = 0;
+            for (decided, _) in taken() {
+                let call = &decided.request.call;
+                for of_call in 0..call.messages {
+                    let record = group.record(nth);
+                    tail.push(Entry {
+                        place: group.places[nth],
+                        position: record.position(),
+                        id: Some(record.id()),
+                        stream: record.stream(),
+                        correlation: call.correlations.get(of_call).and_then(Option::as_deref),
+                    });
+                    nth += 1;
                 }
             }
         }
         self.shared.set_head(self.next.global_position - 1);
-        let messages = taken().flat_map(|(decided, appended)| {
-            let appends = decided.request.appends.iter().zip(appended);
-            appends.map(|(append, appended)| (append.stream.as_str(), appended.last_global_position))
+        let first = self.next.global_position - group.places.len() as i64;
+        let last_of_each = taken().flat_map(|(_, appended)| appended).map(|appended| {
+            let last = appended.last_global_position;
+            (group.record((last - first) as usize).stream(), last)
         });
-        self.shared.wakes.appended(messages);
+        self.shared.wakes.appended(last_of_each);
         let half = self.options.segment_bytes / 2;
         if self.options.background && !self.cramped && self.spare.is_none() && self.active.offset > half {
             self.prepare_spare();
@@ -269,13 +287,15 @@ impl Writer {
         if let Some(why) = &self.broken {
             return Err(Failure::Broken(why.clone()).fault());
         }
+        // This may take a while.
+        self.shared.callers.wake_others();
         // Two indexes in memory at most: that of the tail and that of the part before it.
         self.finish_sealing()?;
         let first = self.next.global_position;
         let active = self.begin_segment(first).map_err(|failure| failure.fault())?;
         let tail = Arc::new(RwLock::new(Tail::new(first)));
         self.shared.change_map(|map| {
-            map.parts.push(Part::Tail(tail.clone()));
+            map.parts.push(Part::Tail(first, tail.clone()));
             map.segments.push(first);
         });
         let sealed = std::mem::replace(&mut self.tail, tail);
@@ -329,7 +349,7 @@ impl Writer {
             file.write_at(&segment::header(first), 0)?;
             file.sync()?;
             let zeros = file.bytes()?;
-            Ok(Active { file, offset: HEADER_BYTES, zeros })
+            Ok(Active { file, first, offset: HEADER_BYTES, zeros })
         };
         let active = prepare().map_err(Failure::NotWritten)?;
         // Under its name it is whole. Where it is not known whether it stands there, no message of its
@@ -366,6 +386,8 @@ pub(crate) fn seal(shared: &Shared, tail: &RwLock<Tail>) -> Result<(), Fault> {
 /// The messages before the group.
 struct Earlier<'a> {
     shared: &'a Shared,
+    /// Of the parts when the group began. Those that are written are among them.
+    map: &'a Map,
     tail: &'a RwLock<Tail>,
 }
 
@@ -376,8 +398,9 @@ impl Before for Earlier<'_> {
         hot.map_or_else(|| self.shared.version(stream).map_err(io_fault), Ok)
     }
 
-    fn has(&self, id: Uuid) -> Result<bool, Fault> {
-        self.shared.has_id(id)
+    fn has(&self, id: Uuid, new_until: i64) -> Result<bool, Fault> {
+        // A segment that was replaced meanwhile is not what this map says.
+        self.shared.has_id_of(self.map, id, new_until).or_else(|_| self.shared.has_id(id))
     }
 }
 

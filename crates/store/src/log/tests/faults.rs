@@ -3,7 +3,8 @@
 
 use super::sim::{SimDisk, Trouble};
 use super::{all_messages, message};
-use crate::log::group::{Answered, Command, Group, Request};
+use crate::log::call::{Answered, Call, Command, Request};
+use crate::log::group::Group;
 use crate::log::open;
 use crate::log::verify::verify_disk;
 use crate::log::writer::Writer;
@@ -83,16 +84,13 @@ impl Day {
 
     /// Appends a group of calls. Answers those of which nobody knows what became.
     fn group(&mut self, writer: &mut Writer) -> Vec<Vec<Append>> {
-        let (sender, mut receiver) = mpsc::channel(16);
+        let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut waiting = Vec::new();
         for _ in 0..=self.chance.below(4) {
             let appends: Vec<Append> = (0..=self.chance.below(3)).map(|_| self.append()).collect();
-            let (answer, answered) = oneshot::channel();
-            let messages: usize = appends.iter().map(|append| append.messages.len()).sum();
-            let request =
-                Request { appends: appends.clone(), correlations: vec![None; messages], answer, room: None };
-            sender.try_send(Command::Append(request)).ok().unwrap();
-            waiting.push((appends, answered));
+            let call = Call::new(&appends, 0);
+            sender.send(Command::Append(Request::new(call.clone(), None))).ok().unwrap();
+            waiting.push((appends, call));
         }
         self.hand.advance(Duration::from_millis(3));
         let mut group = Group::default();
@@ -100,9 +98,8 @@ impl Day {
             assert!(writer.turn(first, &mut receiver, &mut group).is_none());
         }
         let mut unknown = Vec::new();
-        for (appends, mut answered) in waiting {
-            let answer = answered.try_recv().expect("each call is answered");
-            if let Outcome::Unknown(appends) = self.compare(appends, answer) {
+        for (appends, call) in waiting {
+            if let Outcome::Unknown(appends) = self.compare(appends, now(call.answered())) {
                 unknown.push(appends);
             }
         }
@@ -124,8 +121,8 @@ impl Day {
 
     fn remove_now(&self, writer: &mut Writer, removal: &Removal) -> Result<u64, Fault> {
         let (answer, mut sealed) = oneshot::channel();
-        let (_sender, mut receiver) = mpsc::channel(1);
-        writer.turn(Command::Seal(answer), &mut receiver, &mut Group::default());
+        let (_sender, mut receiver) = mpsc::unbounded_channel();
+        writer.turn(Command::Seal(answer, None), &mut receiver, &mut Group::default());
         sealed.try_recv().expect("it is answered")?;
         writer.shared.remove(removal)
     }
