@@ -3,7 +3,7 @@
 
 mod archive;
 
-use crate::log::{Log, LogOptions, Recovered, export};
+use crate::log::{Grouped, Log, LogOptions, Recovered, export};
 use crate::state::Sqlite;
 use crate::{Encrypted, State, Store};
 use archive::{Reading, Writing};
@@ -50,6 +50,11 @@ impl Embedded {
     /// The messages, with the data of those that name a subject encrypted under a key of the subject's.
     pub fn encrypted(&self, clock: Clock) -> Arc<Encrypted> {
         Arc::new(Encrypted::new(self.log.clone(), self.state(), clock))
+    }
+
+    /// How appends were grouped since the directory was opened.
+    pub fn grouped(&self) -> Grouped {
+        self.log.grouped()
     }
 
     /// The small state.

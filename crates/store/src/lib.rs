@@ -26,7 +26,7 @@ pub use embedded::{Backup, Embedded, LOG_FOLDER, STATE_FOLDER, restore};
 pub use encrypted::{Encrypted, is_erased};
 pub use engine::{Answer, Engine};
 pub use json::Json;
-pub use log::{DumpedRecord, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};
+pub use log::{DumpedRecord, Grouped, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds, check as check_appends};
 pub use names::Member;

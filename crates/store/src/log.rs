@@ -92,6 +92,17 @@ pub struct Recovered {
     pub indexes_made: usize,
 }
 
+/// What was appended since the log was opened: messages in groups that one sync made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grouped {
+    /// Groups, each of the calls that came in while the disk was busy with the one before.
+    pub groups: u64,
+    /// Messages in them.
+    pub messages: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+}
+
 /// The embedded engine.
 pub struct Log {
     shared: Arc<Shared>,
@@ -127,6 +138,11 @@ impl Log {
         let writer = thread.spawn(move || Writer::run(writer, receiver))?;
         let room = Arc::new(Semaphore::new(ROOM_PIECES as usize));
         Ok((Self { shared, commands: Some(commands), room, writer: Some(writer) }, recovered))
+    }
+
+    /// How appends were grouped since the log was opened.
+    pub fn grouped(&self) -> Grouped {
+        self.shared.grouped.now()
     }
 
     async fn append_all(&self, appends: Vec<Append>) -> Answered {

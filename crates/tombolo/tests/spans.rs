@@ -166,6 +166,7 @@ fn a_trace_goes_through_a_stream_to_its_consumer() {
         r#"tombolo_consumer_dead_letters{consumer="packing"} 0"#,
         "tombolo_streams_position ",
         "tombolo_store_bytes ",
+        "tombolo_store_groups_total ",
     ] {
         eventually(line, || {
             get(shop.support, "/metrics").body.lines().find(|known| known.starts_with(line)).map(drop)

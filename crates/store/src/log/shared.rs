@@ -9,9 +9,10 @@ use super::run::Runs;
 use super::segment;
 use super::wide::WideFilter;
 use crate::Wakes;
+use crate::log::Grouped;
 use base::Fault;
 use std::io;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Segments that are kept open for reading.
@@ -83,8 +84,32 @@ pub(crate) struct Shared {
     pub(crate) wakes: Wakes,
     /// Callers that have their answer and are still to be woken.
     pub(crate) callers: Callers,
+    pub(crate) grouped: GroupCounts,
     /// Held by who replaces files or copies all of them.
     pub(crate) maintenance: Mutex<()>,
+}
+
+/// What the writer counts.
+#[derive(Default)]
+pub(crate) struct GroupCounts {
+    groups: AtomicU64,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl GroupCounts {
+    /// Counts one group.
+    pub(crate) fn add(&self, messages: usize, bytes: usize) {
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        self.messages.fetch_add(messages as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Grouped {
+        let [groups, messages, bytes] =
+            [&self.groups, &self.messages, &self.bytes].map(|count| count.load(Ordering::Relaxed));
+        Grouped { groups, messages, bytes }
+    }
 }
 
 impl Shared {
@@ -97,6 +122,7 @@ impl Shared {
             runs,
             wakes: Wakes::new(),
             callers: Callers::default(),
+            grouped: GroupCounts::default(),
             maintenance: Mutex::new(()),
         }
     }

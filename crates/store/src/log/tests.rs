@@ -245,6 +245,31 @@ async fn the_calls_that_wait_for_the_disk_are_bounded_in_number_and_in_bytes() {
 }
 
 #[tokio::test]
+async fn the_calls_that_come_while_the_disk_is_busy_are_one_group() {
+    let disk = sim::SimDisk::new(base::Chance::seeded(1));
+    let stuck = disk.stuck();
+    let (log, _) = Log::on(Arc::new(disk), Clock::system(), LogOptions::default()).unwrap();
+    let log = Arc::new(log);
+    stuck.store(true, Ordering::Release);
+    let mut tasks = tokio::task::JoinSet::new();
+    for call in 0..20 {
+        let append =
+            Append { stream: "a-1".into(), expected_version: None, messages: vec![message(call, "1")] };
+        let log = log.clone();
+        tasks.spawn(async move { log.append_all(vec![append]).await.unwrap() });
+        tokio::task::yield_now().await;
+    }
+    stuck.store(false, Ordering::Release);
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let Grouped { groups, messages, bytes } = log.grouped();
+    // The first is of whatever was there when the writer looked.
+    assert!(groups == 2 || groups == 1, "{groups}");
+    assert_eq!((messages, bytes), (20, 20 * 72));
+}
+
+#[tokio::test]
 async fn memory_does_not_grow_with_the_log() {
     let (clock, _hand) = Clock::by_hand(base::UnixTime::default());
     let options = LogOptions {

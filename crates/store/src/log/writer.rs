@@ -220,6 +220,7 @@ impl Writer {
         if group.places.is_empty() {
             return;
         }
+        self.shared.grouped.add(group.places.len(), group.bytes.len());
         let taken =
             || group.decided.iter().filter_map(|decided| Some((decided, decided.answer.as_ref().ok()?)));
         {

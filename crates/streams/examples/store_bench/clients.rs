@@ -22,7 +22,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A client.
 pub(crate) enum Client {
-    Process(Store),
+    Process(Store, Embedded),
     Http(Http),
     MessageDb(MessageDb),
     Redis(Redis),
@@ -54,7 +54,7 @@ impl Client {
     /// The store in a data directory.
     pub(crate) fn in_process(folder: &Path) -> Self {
         let (embedded, _) = Embedded::open(folder, Clock::system(), LogOptions::default()).unwrap();
-        Self::Process(embedded.store())
+        Self::Process(embedded.store(), embedded)
     }
 
     /// A connection to a server on this machine.
@@ -69,24 +69,24 @@ impl Client {
     }
 
     /// Appends one message; it is durable then, as far as the store makes it so.
-    pub(crate) async fn append(&mut self, stream: &str, told: Told) {
+    pub(crate) async fn append(&mut self, stream: String, told: Told) {
         match self {
-            Self::Process(store) => {
+            Self::Process(store, _) => {
                 let messages = vec![told.into_new()];
-                let append = Append { stream: stream.to_owned(), expected_version: None, messages };
+                let append = Append { stream, expected_version: None, messages };
                 store.append(vec![append]).await.unwrap();
             }
-            Self::Http(http) => http.append(stream, &told).await,
-            Self::MessageDb(messagedb) => messagedb.append(stream, &told).await,
-            Self::Redis(redis) => redis.append(stream, &told).await,
-            Self::Nats(nats) => nats.append(stream, &told).await,
+            Self::Http(http) => http.append(&stream, &told).await,
+            Self::MessageDb(messagedb) => messagedb.append(&stream, &told).await,
+            Self::Redis(redis) => redis.append(&stream, &told).await,
+            Self::Nats(nats) => nats.append(&stream, &told).await,
         }
     }
 
     /// Reads a page forward.
     pub(crate) async fn read(&mut self, read: Read) -> Answer {
         match self {
-            Self::Process(store) => Answer::Page(store.read(read).await.unwrap()),
+            Self::Process(store, _) => Answer::Page(store.read(read).await.unwrap()),
             Self::Http(http) => Answer::Json(http.read(&read).await),
             Self::MessageDb(messagedb) => Answer::Rows(messagedb.read(&read).await),
             Self::Redis(_) | Self::Nats(_) => panic!("pages are read from Tombolo and Message DB"),

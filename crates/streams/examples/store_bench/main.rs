@@ -8,7 +8,8 @@
 //!   (1,000 streams of one) or `categories` (100 of 10 streams).
 //! - `read via=V scope=S limit=N pages=N messages=N`: pages at random positions of a filled store.
 //! - `follow via=http messages=N`: from the sending of an append to its message at a follower.
-//! - `disk folder=F group=N seconds=S`: the bytes of so many messages written and synced, again and again.
+//! - `disk folder=F group=N bytes=N seconds=S`: so many bytes written and synced, again and again, which are so many
+//!   messages.
 //! - `fill folder=F messages=N` fills a store; `rows messages=N` prints the same for PostgreSQL's `COPY`.
 //!
 //! `via` is `process` with `folder=F`, or `http`, `messagedb`, `redis` or `nats` with `port=P` of 127.0.0.1.
@@ -26,6 +27,7 @@ mod redis;
 
 use base::Chance;
 use clients::Client;
+use disk::Group;
 use load::{Filled, Shape};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -50,8 +52,13 @@ impl Asked {
         text.parse().unwrap_or_else(|_| panic!("`{name}={text}` is no number"))
     }
 
+    fn real(&self, name: &str) -> f64 {
+        let text = self.text(name);
+        text.parse().unwrap_or_else(|_| panic!("`{name}={text}` is no number"))
+    }
+
     fn seconds(&self) -> Duration {
-        Duration::from_secs_f64(self.text("seconds").parse().expect("`seconds=` is a number"))
+        Duration::from_secs_f64(self.real("seconds"))
     }
 
     fn folder(&self) -> &Path {
@@ -75,7 +82,7 @@ impl Asked {
         let mut connected = vec![first];
         while connected.len() < clients {
             let next = match &connected[0] {
-                Client::Process(store) => Client::Process(store.clone()),
+                Client::Process(store, embedded) => Client::Process(store.clone(), embedded.clone()),
                 _ => Client::connect(self.text("via"), self.number("port") as u16).await,
             };
             connected.push(next);
@@ -96,7 +103,10 @@ fn main() {
         "append" => append(&asked),
         "read" => read(&asked),
         "follow" => asked.runtime().block_on(follow::measure(&asked)),
-        "disk" => disk::measure(asked.folder(), asked.number("group"), asked.seconds()),
+        "disk" => {
+            let group = Group { messages: asked.real("group"), bytes: asked.number("bytes") };
+            disk::measure(asked.folder(), group, asked.seconds())
+        }
         "fill" => load::fill(asked.folder(), &Filled::of(asked.number("messages"))),
         "rows" => return load::rows(&Filled::of(asked.number("messages"))),
         other => panic!("`{other}` is no command"),
@@ -109,6 +119,10 @@ fn append(asked: &Asked) -> Value {
     let time = asked.seconds();
     asked.runtime().block_on(async {
         let clients = asked.clients(asked.number("clients")).await;
+        let embedded = match &clients[0] {
+            Client::Process(_, embedded) => Some(embedded.clone()),
+            _ => None,
+        };
         let chance = Chance::from_entropy();
         let (cpu, begun) = (cpu_seconds(), Instant::now());
         let mut tasks = tokio::task::JoinSet::new();
@@ -119,7 +133,7 @@ fn append(asked: &Asked) -> Value {
                 while begun.elapsed() < time {
                     let (stream, message) = (shape.stream(&chance), load::message(&chance));
                     let sent = Instant::now();
-                    client.append(&stream, message).await;
+                    client.append(stream, message).await;
                     waits.push(sent.elapsed());
                 }
                 waits
@@ -133,6 +147,10 @@ fn append(asked: &Asked) -> Value {
         let mut measured = told(&mut waits);
         measured["rate"] = json!(waits.len() as f64 / elapsed.as_secs_f64());
         measured["own_cpu_us"] = json!(cpu * 1e6 / waits.len() as f64);
+        if let Some(grouped) = embedded.map(|embedded| embedded.grouped()) {
+            measured["group"] = json!(grouped.messages as f64 / grouped.groups as f64);
+            measured["group_bytes"] = json!(grouped.bytes / grouped.groups);
+        }
         measured
     })
 }

@@ -96,6 +96,7 @@ pub const TABLE: &[Metric] = &[
     STREAMS_READ,
     STREAMS_POSITION,
     STORE_BYTES,
+    STORE_GROUPS,
     CONSUMER_LAG,
     CONSUMER_AGE,
     CONSUMER_IN_FLIGHT,
@@ -283,6 +284,12 @@ pub const STREAMS_POSITION: Metric =
 /// Of the data directory.
 pub const STORE_BYTES: Metric =
     gauge("tombolo_store_bytes", &[], "Bytes of the files in the data directory of streams.");
+/// Of the data directory, since it was opened.
+pub const STORE_GROUPS: Metric = counter(
+    "tombolo_store_groups_total",
+    &[],
+    "Total number of groups of appended messages that one sync of the disk made durable together.",
+);
 /// By consumer.
 pub const CONSUMER_LAG: Metric = gauge(
     "tombolo_consumer_lag_messages",

@@ -6,7 +6,7 @@ use base::{Fault, OnError, Scope};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::Store;
+use store::{Embedded, Store};
 use streams::consumers::{Consumers, Status};
 use telemetry::metrics::{self, Metric, Samples};
 
@@ -18,12 +18,16 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 struct Asked {
     /// Of the data directory, if that is where messages are kept.
     bytes: Option<u64>,
+    groups: Option<u64>,
     position: i64,
     consumers: Vec<Status>,
 }
 
-/// Has the metrics say how streams and consumers do; `dir` is the data directory, if there is one.
-pub(super) fn tell(world: &World, scope: &Scope, store: &Store, consumers: &Consumers, dir: Option<PathBuf>) {
+/// The data directory and what is open in it.
+type Kept = (PathBuf, Embedded);
+
+/// Has the metrics say how streams and consumers do, and the data directory, if there is one.
+pub(super) fn tell(world: &World, scope: &Scope, store: &Store, consumers: &Consumers, kept: Option<Kept>) {
     for (metric, number) in [
         (metrics::MESSAGES_CONSUMED, (|counted| counted.handled) as fn(&streams::consumers::Counted) -> u64),
         (metrics::CONSUMER_FAILED, |counted| counted.failed),
@@ -41,6 +45,11 @@ pub(super) fn tell(world: &World, scope: &Scope, store: &Store, consumers: &Cons
     ask(world, metrics::STORE_BYTES, &asked, |asked, samples| {
         if let Some(bytes) = asked.bytes {
             samples.add(&[], bytes as f64);
+        }
+    });
+    ask(world, metrics::STORE_GROUPS, &asked, |asked, samples| {
+        if let Some(groups) = asked.groups {
+            samples.add(&[], groups as f64);
         }
     });
     ask(world, metrics::STREAMS_POSITION, &asked, |asked, samples| samples.add(&[], asked.position as f64));
@@ -64,10 +73,10 @@ pub(super) fn tell(world: &World, scope: &Scope, store: &Store, consumers: &Cons
     let (store, consumers, clock) = (store.clone(), consumers.clone(), world.clock.clone());
     scope.spawn("stream metrics", OnError::Restart, move || {
         let (store, consumers, clock) = (store.clone(), consumers.clone(), clock.clone());
-        let (asked, dir) = (asked.clone(), dir.clone());
+        let (asked, kept) = (asked.clone(), kept.clone());
         async move {
             loop {
-                let now = look(&store, &consumers, dir.as_deref()).await?;
+                let now = look(&store, &consumers, kept.as_ref()).await?;
                 *asked.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 clock.sleep(ASK_EVERY).await;
             }
@@ -82,12 +91,13 @@ fn ask(world: &World, metric: Metric, asked: &Arc<Mutex<Asked>>, tell: fn(&Asked
     });
 }
 
-async fn look(store: &Store, consumers: &Consumers, dir: Option<&Path>) -> Result<Asked, Fault> {
-    let dir = dir.map(Path::to_owned);
+async fn look(store: &Store, consumers: &Consumers, kept: Option<&Kept>) -> Result<Asked, Fault> {
+    let dir = kept.map(|(dir, _)| dir.clone());
     // Asked beside the runtime, as a directory is on a disk.
     let bytes = tokio::task::spawn_blocking(move || dir.map(|dir| bytes_in(&dir, 2))).await;
     Ok(Asked {
         bytes: bytes.unwrap_or_default(),
+        groups: kept.map(|(_, embedded)| embedded.grouped().groups),
         position: store.head().await?,
         consumers: consumers.list().await?,
     })

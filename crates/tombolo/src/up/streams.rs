@@ -111,8 +111,8 @@ impl Streams {
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
-        let dir = embedded.is_some().then(|| plan.folder.join(&wished.dir));
-        gauges::tell(world, &scope, &store, &consumers, dir);
+        let kept = embedded.clone().map(|embedded| (plan.folder.join(&wished.dir), embedded));
+        gauges::tell(world, &scope, &store, &consumers, kept);
         let parts = http::Parts {
             store,
             state,
