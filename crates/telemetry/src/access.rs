@@ -4,7 +4,7 @@
 
 mod escape;
 mod line;
-mod uri;
+pub(crate) mod uri;
 mod writer;
 
 pub use line::{Format, Options};

@@ -10,6 +10,7 @@ mod grpc;
 mod guard;
 mod incoming;
 mod json_reader;
+pub mod mask;
 pub mod metrics;
 pub mod otlp;
 mod protobuf;

@@ -6,19 +6,20 @@ use crate::args::Args;
 use crate::body::watch_body;
 use crate::exchange::Exchange;
 use crate::filter_log::{FilterLog, LINE_BYTES_MAX, flow_id};
+use http::Uri;
 use http::header::HOST;
 use std::fmt::Write as _;
-use wire::Headers;
-use wire::{Body, Response};
+use telemetry::mask;
+use wire::{Body, Headers, Response};
 
 pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
         name: "logHeader",
         args: "[\"request\"][, \"response\"]",
         docs: "Logs the request line and the headers of the request (when nothing is said), or the status and the \
-               headers of the response, or both, in one line on the standard error output. The values of \
-               `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie` are masked, and those of headers whose \
-               names speak of a token, an API key, a secret or a password; others may hold secrets as well.",
+               headers of the response, or both, in one line on the standard error output. Secrets are masked where names tell of \
+               them, of headers (`Authorization`, `Cookie`, `X-Api-Key` and their like) and in the query, and where they \
+               look like tokens; others may be there as well.",
         example: Example {
             filters: r#"logHeader("request", "response")"#,
             request: "GET /",
@@ -81,18 +82,20 @@ struct LogHeader {
 impl LogHeader {
     fn write(&self, exchange: &Exchange, mut text: String, headers: &Headers) {
         for (name, value) in headers {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            let shown = if wire::is_secret(name) { "***" } else { &*value };
-            let _ = write!(text, " | {name}: {shown}");
+            let _ = write!(text, " | {name}: {}", mask::field(name, value));
         }
         self.log.write(&exchange.clock, &exchange.route, "logHeader", &text);
     }
 }
 
+fn target(uri: &Uri) -> String {
+    mask::uri(&uri.to_string(), &[])
+}
+
 impl Filter for LogHeader {
     fn request(&self, exchange: &mut Exchange) -> Step {
         if self.request {
-            let mut text = format!("request {} {}", exchange.method, exchange.uri);
+            let mut text = format!("request {} {}", exchange.method, target(&exchange.uri));
             if !exchange.headers.contains_key(HOST) {
                 let _ = write!(text, " | host: {}", exchange.host());
             }
@@ -103,7 +106,7 @@ impl Filter for LogHeader {
 
     fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
         if self.response {
-            let line = format!("{} {}", exchange.arrival.method, exchange.arrival.uri);
+            let line = format!("{} {}", exchange.arrival.method, target(&exchange.arrival.uri));
             let text = format!("response {} to {line}", response.status().as_u16());
             self.write(exchange, text, response.headers());
         }

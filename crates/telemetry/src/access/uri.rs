@@ -38,7 +38,7 @@ pub(super) fn mask(uri: &str, is_masked: impl Fn(&str) -> bool) -> Cow<'_, str> 
 }
 
 /// Percent signs and plus signs as a form means them.
-fn decode(text: &str) -> Cow<'_, str> {
+pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return text.into();
     }

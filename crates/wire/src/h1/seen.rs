@@ -4,7 +4,7 @@
 
 use super::framing::Meaning;
 use super::head::{Refusal, Text, bad};
-use crate::headers::is_secret;
+use crate::secrets::is_secret;
 use bytes::Bytes;
 use http::header::{AGE, DATE, EXPIRES, HeaderName, HeaderValue};
 use std::cell::RefCell;
