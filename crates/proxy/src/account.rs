@@ -7,6 +7,7 @@ use crate::engine::Gateway;
 use crate::exchange::{Exchange, LogChoice, RareNotes};
 use crate::spans::{Carried, Tried, Tries};
 use crate::table::LocalRoute;
+use crate::tap::Watched;
 use base::{Moment, UnixTime};
 use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
@@ -59,6 +60,8 @@ pub(crate) struct Account {
     request_bytes: Option<Arc<AtomicU64>>,
     /// The status of the answer, and what else is known of it by the time its body goes.
     answered: Option<(u16, Noted)>,
+    /// Only where somebody watches it.
+    pub(crate) watched: Option<Box<Watched>>,
     told: bool,
 }
 
@@ -162,6 +165,7 @@ impl Account {
             masked_keys: None,
             request_bytes: None,
             answered: None,
+            watched: None,
             told: false,
         })
     }
@@ -234,13 +238,24 @@ impl Account {
     }
 
     /// Closes the account when the response has passed.
-    pub(crate) fn finish(mut self: Box<Self>, exchange: &mut Exchange, response: Response) -> Response {
+    pub(crate) fn finish(mut self: Box<Self>, exchange: &mut Exchange, mut response: Response) -> Response {
+        if let Some(watched) = &mut self.watched {
+            watched.answer(&mut response);
+        }
         self.answered = Some((response.status().as_u16(), Noted::of(exchange)));
         response.map(|body| body.with_tail(self))
     }
 
     /// Keeps the account of a connection that has changed its protocol; it is closed with the tunnel.
-    pub(crate) fn tunnel(self: Box<Self>, exchange: &mut Exchange, passed: Passed) -> TunnelAccount {
+    pub(crate) fn tunnel(
+        mut self: Box<Self>,
+        exchange: &mut Exchange,
+        response: &mut Response,
+        passed: Passed,
+    ) -> TunnelAccount {
+        if let Some(watched) = &mut self.watched {
+            watched.answer(response);
+        }
         // The answer that began it was not ours.
         let noted = Noted { reason: None, ..Noted::of(exchange) };
         TunnelAccount { account: self, passed, noted, ended: None }
@@ -309,6 +324,9 @@ impl Account {
                 now,
                 worker: self.gateway.core.worker,
             });
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.end(&record, self.edge.as_ref().map(|edge| edge.callee.as_str()), now);
         }
     }
 }

@@ -8,6 +8,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use wire::{Body, Response};
 
@@ -16,6 +17,44 @@ pub(crate) use wire::stage::{Source, Stage, exactly, longer, map_body};
 /// The body, seen by a function as it passes.
 pub(crate) fn watch_body(body: Body, see: impl FnMut(&Bytes) + Send + 'static) -> Body {
     map_body(body, Watched { see, passing: None })
+}
+
+/// The first bytes of a body that have passed, at most so many.
+#[derive(Clone)]
+pub(crate) struct FirstBytes {
+    passed: Arc<Mutex<Vec<u8>>>,
+    most: usize,
+}
+
+/// The body, and where its first bytes are as they pass.
+pub(crate) fn first_bytes(body: Body, most: usize) -> (Body, FirstBytes) {
+    let first = FirstBytes { passed: Arc::default(), most };
+    if body.is_empty() || most == 0 {
+        return (body, first);
+    }
+    let seeing = first.clone();
+    (watch_body(body, move |data| seeing.see(data)), first)
+}
+
+/// The same of a body of which those that are there already are seen at once, whoever wants it.
+pub(crate) fn first_bytes_at_once(body: Body, most: usize) -> (Body, FirstBytes) {
+    let Some(bytes) = body.as_full() else { return first_bytes(body, most) };
+    let first = FirstBytes { passed: Arc::default(), most };
+    first.see(bytes);
+    (body, first)
+}
+
+impl FirstBytes {
+    fn see(&self, data: &[u8]) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.most - passed.len().min(self.most);
+        passed.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    /// Those that have passed by now.
+    pub(crate) fn so_far(&self) -> Vec<u8> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A body made by a function that is polled until it gives `None` or a fault.

@@ -364,6 +364,7 @@ impl Handler for Gateway {
             *request.body_mut() = account.count_body(body);
         }
         let mut exchange = self.exchange(request, peer, &account);
+        account.watch(self, &mut exchange);
         let mut response = match self.check(&mut exchange) {
             Some(refusal) => refusal,
             None => self.carry(&mut exchange, &mut account, 0).await,
@@ -411,7 +412,7 @@ impl Gateway {
             response.headers_mut().remove(name);
         }
         let passed = wire::Passed::default();
-        let account = account.tunnel(&mut exchange, passed.clone());
+        let account = account.tunnel(&mut exchange, &mut response, passed.clone());
         let idle = self.plane().settings.upgrade_idle_timeout;
         tokio::spawn(async move {
             let _in_flight = in_flight;

@@ -3,9 +3,9 @@
 
 use crate::answer::Reason;
 use crate::backend::InFlight;
+use crate::body::FirstBytes;
 use crate::cache::Visit;
 use crate::context::Context;
-use crate::filters::audit::Passed;
 use crate::filters::queues::Place;
 use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
@@ -132,7 +132,7 @@ pub struct RareNotes {
     /// Whether `admissionControl` refused the request, or would have if it were active.
     pub shed: bool,
     /// What has passed of the body that `auditLog` watches.
-    pub(crate) audited_body: Option<Passed>,
+    pub(crate) audited_body: Option<FirstBytes>,
     /// What filters `cache` have to do when the answer comes, the one that ran last coming last.
     pub(crate) cache_visits: Vec<Visit>,
     /// Set by a filter `cache` that gives what is stale: have a new one fetched behind it.

@@ -45,6 +45,8 @@ pub struct Settings {
     pub upgrade_idle_timeout: Duration,
     /// How requests leave spans; `None`: they leave none.
     pub spans: Option<crate::Spans>,
+    /// Those who watch requests.
+    pub taps: crate::RequestTaps,
     /// Mirrored requests a core has under way at most; more are not sent.
     pub mirrors: usize,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             upgrades: true,
             upgrade_idle_timeout: Duration::from_secs(600),
             spans: None,
+            taps: crate::RequestTaps::default(),
             mirrors: 100,
         }
     }

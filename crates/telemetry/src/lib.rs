@@ -17,6 +17,7 @@ mod protobuf;
 mod record;
 pub mod spans;
 mod tags;
+pub mod tap;
 pub mod trace;
 pub mod zipkin;
 

@@ -2,12 +2,11 @@
 
 use super::{Example, Filter, FilterEnv, FilterSpec, Step, Wishes, plain};
 use crate::account::UNVERIFIED_AUDIT;
-use crate::body::watch_body;
+use crate::body::{FirstBytes, first_bytes};
 use crate::exchange::Exchange;
 use crate::question::read_claims;
 use http::header::HeaderValue;
 use serde::Serialize;
-use std::sync::{Arc, Mutex, PoisonError};
 use telemetry::AccessLog;
 use wire::Response;
 
@@ -100,9 +99,6 @@ fn audit_log(env: &FilterEnv) -> AuditLog {
     AuditLog { log: env.handles.audit.clone(), body_bytes: env.handles.audit_body_bytes }
 }
 
-/// The first bytes of a body that have passed.
-pub(crate) type Passed = Arc<Mutex<Vec<u8>>>;
-
 /// The line, with Skipper's names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,10 +124,9 @@ struct AuthStatus<'a> {
 impl Filter for AuditLog {
     fn request(&self, exchange: &mut Exchange) -> Step {
         if self.log.is_some() && self.body_bytes > 0 && !exchange.body.is_empty() {
-            let passed = Passed::default();
-            exchange.notes.audited_body = Some(passed.clone());
-            let (body, most) = (std::mem::take(&mut exchange.body), self.body_bytes);
-            exchange.body = watch_body(body, move |data| remember(&passed, most, data));
+            let (body, first) = first_bytes(std::mem::take(&mut exchange.body), self.body_bytes);
+            exchange.body = body;
+            exchange.notes.audited_body = Some(first);
         }
         Step::Next
     }
@@ -139,9 +134,8 @@ impl Filter for AuditLog {
     fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
         let Some(log) = &self.log else { return Step::Next };
         let notes = &exchange.notes;
-        let body = notes.audited_body.as_ref().map(|passed| {
-            String::from_utf8_lossy(&passed.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-        });
+        let first = notes.audited_body.as_ref().map(FirstBytes::so_far);
+        let body = first.map(|first| String::from_utf8_lossy(&first).into_owned());
         let known = notes.user.is_some() || notes.reject_reason.is_some();
         let line = Line {
             method: exchange.method.as_str(),
@@ -159,13 +153,6 @@ impl Filter for AuditLog {
         }
         Step::Next
     }
-}
-
-/// Keeps the first bytes of what passes.
-fn remember(passed: &Passed, most: usize, data: &[u8]) {
-    let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
-    let room = most - passed.len().min(most);
-    passed.extend_from_slice(&data[..data.len().min(room)]);
 }
 
 #[cfg(test)]

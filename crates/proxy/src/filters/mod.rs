@@ -3,7 +3,7 @@
 
 mod absent;
 mod answers;
-pub(crate) mod audit;
+mod audit;
 mod auth;
 mod backends;
 pub(crate) mod caching;

@@ -42,6 +42,7 @@ mod sources;
 mod spans;
 mod streams;
 mod support;
+mod taps;
 mod timeouts;
 mod tls;
 mod tokens;
