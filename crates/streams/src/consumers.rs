@@ -28,6 +28,7 @@ mod tests;
 pub use dead::{DeadLetter, LIST_MAX as DEAD_LETTERS_MAX, Wish, stream_name as dead_letters_stream};
 pub use declared::Declared;
 pub use definition::{Definition, Handler, Refused, Start, bounds, check_name};
+pub(crate) use deliver::Verdict;
 pub use deliver::{Deliver, Push, Pushed};
 pub use lag::Lag;
 pub use moves::Skip;
@@ -36,6 +37,7 @@ pub use records::Source;
 pub use status::{Counted, ShareStatus, Status};
 
 use crate::spans::Spans;
+use crate::tap::MessageTaps;
 use base::{Chance, Clock, Fault, Kind, Moment, Scope};
 use records::Kept;
 use seat::{Ask, Seat};
@@ -68,6 +70,8 @@ pub struct Setup {
     pub spans: Option<Arc<Spans>>,
     /// Where deliveries are timed.
     pub metrics: Arc<Metrics>,
+    /// Those who watch deliveries.
+    pub taps: MessageTaps,
     /// This node's name among those over the same store. `None` where no other can be: the name is then the same after
     /// a restart, so that nothing has to wait until the leases of the process before have ended.
     pub node: Option<String>,
@@ -96,6 +100,7 @@ struct Shared {
     deliver: Arc<dyn Deliver>,
     spans: Option<Arc<Spans>>,
     metrics: Arc<Metrics>,
+    taps: MessageTaps,
     node: String,
     is_alone: bool,
     is_started: AtomicBool,
@@ -202,6 +207,7 @@ impl Consumers {
             deliver: setup.deliver,
             spans: setup.spans,
             metrics: setup.metrics,
+            taps: setup.taps,
             changed: Notify::new(),
             takers: watch::Sender::new(0),
             seats: Mutex::default(),

@@ -1,5 +1,7 @@
-//! Counts what is appended and read, whichever way it comes and goes: an engine before the one that does the work.
+//! Counts what is appended and read, whichever way it comes and goes, and shows what is appended to those who watch: an
+//! engine before the one that does the work.
 
+use crate::tap::{self, Appending, MessageTaps};
 use base::Clock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +20,15 @@ pub struct Counted {
     read: Counter,
     /// Of categories to which was appended, as many as have numbers of their own.
     sent: Mutex<HashMap<String, (Counter, Timer)>>,
+    taps: MessageTaps,
     clock: Clock,
 }
 
 impl Counted {
-    /// Counts for these metrics what another engine does.
-    pub fn over(inner: Arc<dyn Engine>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
+    /// Counts for these metrics what another engine does, and shows it to these taps.
+    pub fn over(inner: Arc<dyn Engine>, metrics: Arc<Metrics>, taps: MessageTaps, clock: Clock) -> Arc<Self> {
         let read = metrics.counter(metrics::STREAMS_READ, &[]);
-        Arc::new(Self { inner, metrics, read, sent: Mutex::default(), clock })
+        Arc::new(Self { inner, metrics, read, sent: Mutex::default(), taps, clock })
     }
 
     fn sent(&self, category: &str) -> (Counter, Timer) {
@@ -42,12 +45,7 @@ impl Counted {
     }
 
     fn refused(&self, category: &str, error: &AppendError, messages: u64) {
-        let error = match error {
-            AppendError::DuplicateId { .. } => "duplicate_id",
-            AppendError::WrongVersion { .. } => "wrong_version",
-            AppendError::Refused(_) => "refused",
-            AppendError::Failed(_) => "failed",
-        };
+        let error = tap::word(error);
         self.metrics.counter(metrics::MESSAGES_SENT, &[error, category]).add(messages);
     }
 }
@@ -58,9 +56,14 @@ impl Engine for Counted {
             let one =
                 |append: &Append| (names::category(&append.stream).to_owned(), append.messages.len() as u64);
             let counts: Vec<_> = appends.iter().map(one).collect();
+            let watched =
+                if self.taps.are_open() { Appending::begin(&self.taps, &self.clock, &appends) } else { None };
             let begun = self.clock.now();
             let appended = self.inner.append(appends).await;
             let took = self.clock.now().since(begun);
+            if let Some(watched) = watched {
+                watched.end(&self.clock, appended.as_deref());
+            }
             for (category, messages) in &counts {
                 match &appended {
                     Ok(_) => {
@@ -123,7 +126,12 @@ mod tests {
     async fn what_is_appended_and_read_is_counted_by_category() {
         let metrics = Arc::new(Metrics::new(1));
         let (clock, _) = Clock::by_hand(UnixTime(Duration::from_secs(1)));
-        let store = Store::of(Counted::over(Arc::new(Memory::new(clock.clone())), metrics.clone(), clock));
+        let store = Store::of(Counted::over(
+            Arc::new(Memory::new(clock.clone())),
+            metrics.clone(),
+            MessageTaps::default(),
+            clock,
+        ));
         let append = |stream: &str, expected_version, count: u128| {
             let new =
                 |id| NewMessage { id: Uuid::from_u128(id), kind: "T".into(), data: None, metadata: None };

@@ -15,6 +15,7 @@ pub mod replies;
 pub mod retention;
 pub mod schedule;
 mod spans;
+pub mod tap;
 
 pub use counted::Counted;
 pub use spans::{SERVICE, Spans};

@@ -79,6 +79,7 @@ impl World {
             deliver: shop.clone(),
             spans: spans.clone(),
             metrics: Arc::new(telemetry::Metrics::new(1)),
+            taps: streams::tap::MessageTaps::default(),
             node: None,
         });
         let parts = Parts {

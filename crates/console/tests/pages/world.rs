@@ -262,6 +262,7 @@ fn message_plane(folder: &std::path::Path, clock: &Clock) -> (Store, Consumers) 
         deliver: Arc::new(Refusing),
         spans: None,
         metrics: Arc::new(telemetry::Metrics::new(1)),
+        taps: streams::tap::MessageTaps::default(),
         node: None,
     });
     consumers.start();

@@ -84,7 +84,7 @@ pub(super) fn headers(
 
 /// What a handler's answer means.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It is handled, and these messages are to be appended.
     Done(Vec<IncomingAppend>),
     /// It failed.
@@ -101,7 +101,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Why it failed, if it did.
-    pub(super) fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure(&self) -> Option<&str> {
         match self {
             Self::Failed(why) | Self::NotKept(why) | Self::Unreached(why) | Self::Refused(why) => Some(why),
             Self::Done(_) | Self::Later(_) => None,

@@ -9,6 +9,7 @@ use super::window::{Delivery, End, Item};
 use super::{dead, records};
 use crate::http::json::IncomingAppend;
 use crate::spans::{Appender, Delivering, Spans};
+use crate::tap::{Delivered, MessageTaps};
 use base::{Chance, Clock, Fault, Kind, format_duration};
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) struct Handling {
     pub(super) chance: Chance,
     pub(super) deliver: Arc<dyn Deliver>,
     pub(super) spans: Option<Arc<Spans>>,
+    pub(super) taps: MessageTaps,
     pub(super) name: Arc<str>,
     pub(super) definition: Arc<Definition>,
     /// Messages at these global positions may have been given to a handler by somebody before us, and what was
@@ -77,7 +79,7 @@ impl Handling {
             },
             timeout: self.definition.timeout,
         };
-        let begun = self.clock.now();
+        let begun = self.clock.both();
         let pushed = tokio::select! {
             pushed = self.deliver.push(push) => pushed,
             () = self.clock.sleep(self.definition.timeout) => {
@@ -86,10 +88,17 @@ impl Handling {
                 Err(Fault::new(Kind::Timeout, text))
             }
         };
-        self.counts.took.observe(self.clock.now().since(begun));
+        let took = self.clock.now().since(begun.0);
+        self.counts.took.observe(took);
         let mut verdict = verdict(pushed, self.definition.refused);
         if let [item] = items.as_slice() {
             verdict = self.appended(item, verdict, trace).await;
+        }
+        if self.taps.are_open() {
+            let (consumer, begun, took) = (&*self.name, begun.1, Some(took));
+            let handler = self.definition.handler.as_ref().map(ToString::to_string);
+            let delivered = Delivered { consumer, handler, attempt, begun, took, verdict: &verdict };
+            delivered.show(&self.taps, &self.clock, items.iter().map(|item| &item.message));
         }
         let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
         let end = self.judged(verdict, &items).await;
@@ -123,6 +132,13 @@ impl Handling {
     pub(super) async fn follow(&self, loan: Loan, verdict: Verdict) -> End {
         let Loan { item, span } = loan;
         let verdict = self.appended(&item, verdict, span.as_ref().map(Delivering::trace)).await;
+        if self.taps.are_open() {
+            let (consumer, attempt) = (&*self.name, item.failed + 1);
+            let begun = self.clock.unix();
+            let delivered =
+                Delivered { consumer, handler: None, attempt, begun, took: None, verdict: &verdict };
+            delivered.show(&self.taps, &self.clock, [&item.message]);
+        }
         let failed = span.as_ref().and_then(|_| verdict.failure().map(str::to_owned));
         let end = self.judged_alone(&item, verdict).await;
         if let Some(span) = span {

@@ -126,7 +126,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     async fn begin(share: &'a Share, token: i64, place: Place, etag: i64) -> Result<Self, Fault> {
-        let Shared { store, state, clock, chance, deliver, spans, numbers, .. } = &*share.shared;
+        let Shared { store, state, clock, chance, deliver, spans, taps, numbers, .. } = &*share.shared;
         let definition = &share.definition;
         let watch = store.watch(Scope::Category(definition.category.clone()));
         let check_until = place.reach.min(store.head().await?.saturating_add(1));
@@ -142,6 +142,7 @@ impl<'a> Session<'a> {
             chance: chance.clone(),
             deliver: deliver.clone(),
             spans: spans.clone(),
+            taps: taps.clone(),
             name: share.name.clone(),
             definition: definition.clone(),
             check: place.redo_until..check_until,

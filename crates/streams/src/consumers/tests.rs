@@ -178,6 +178,7 @@ impl World {
             scope: scope.clone(),
             spans: None,
             metrics: Arc::new(telemetry::Metrics::new(1)),
+            taps: crate::tap::MessageTaps::default(),
             deliver: Arc::new(Fake {
                 node: name.unwrap_or_default().to_owned(),
                 clock: self.clock.clone(),

@@ -58,6 +58,7 @@ fn start(store: Store, state: State, handler: &Arc<Counting>, node: Option<&str>
         scope: scope.clone(),
         spans: None,
         metrics: Arc::new(telemetry::Metrics::new(1)),
+        taps: streams::tap::MessageTaps::default(),
         deliver: Arc::new(Door(handler.clone(), node.unwrap_or_default().to_owned())),
         node: node.map(str::to_owned),
     });

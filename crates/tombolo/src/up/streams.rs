@@ -16,6 +16,7 @@ use store::{Embedded, Encrypted, LogOptions, Postgres, PostgresOptions, State, S
 use streams::consumers::{Consumers, Setup};
 use streams::outbox::{News, Outbox};
 use streams::retention::Keep;
+use streams::tap::MessageTaps;
 use streams::{http, messagedb, outbox, retention};
 
 /// How often a follower that nothing comes for hears that it is not forgotten.
@@ -92,8 +93,9 @@ impl Streams {
         let spans =
             spans.map(|spans| streams::Spans::new(spans.recorder.clone(), spans.sample, world.chance.fork()));
         let Kept { encrypted, state, embedded } = Kept::open(wished, plan, world, screen).await?;
-        let store =
-            Store::of(streams::Counted::over(encrypted.clone(), world.metrics.clone(), world.clock.clone()));
+        let taps = MessageTaps::default();
+        let (metrics, clock) = (world.metrics.clone(), world.clock.clone());
+        let store = Store::of(streams::Counted::over(encrypted.clone(), metrics, taps.clone(), clock));
         let (scope, deliveries) = (new_scope(world), new_scope(world));
         let messagedb = serve_messagedb(wished, &store, world, screen, &scope, spans.clone())?;
         keep(wished, &store, &state, world, &scope);
@@ -108,6 +110,7 @@ impl Streams {
             deliver: pushing.clone(),
             spans: spans.clone(),
             metrics: world.metrics.clone(),
+            taps,
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
