@@ -4,6 +4,7 @@
 mod certificates;
 mod commands;
 mod serving;
+mod tapping;
 mod term;
 mod up;
 mod watching;

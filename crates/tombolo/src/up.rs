@@ -15,6 +15,7 @@ mod printer;
 pub(crate) mod run_file;
 mod screen;
 mod streams;
+mod tap;
 mod traces;
 
 pub(crate) use house::House;

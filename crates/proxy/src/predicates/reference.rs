@@ -19,7 +19,8 @@ pub fn page() -> String {
          less special one is tried.\n\
          2. In one place, the heaviest route comes first; see `Weight`.\n\
          3. Routes of one weight come in the order in which they are written.\n\n\
-         `tombolo routes explain` shows for a request which route serves and what kept the others from it. \
+         `tombolo routes explain` shows for a request which route serves and what kept the others from it, and \
+         [`tombolo tap`](../guides/tap.md) shows requests for which predicates hold as they pass. \
          Names and meaning are those of Skipper's predicates. Regular expressions are of Go's dialect (RE2), \
          written `/.../` or as strings; they match anywhere unless they are anchored.\n\n\
          Where Skipper leaves something open or does it to nobody's use, Tombolo differs: routes of equal \

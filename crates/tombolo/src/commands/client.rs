@@ -13,10 +13,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which `tombolo up` is meant.
 #[derive(Args)]
-struct Where {
+pub(super) struct Where {
     /// The manifest, or its folder
     #[arg(long, short = 'C', default_value = ".", value_name = "DIR")]
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 /// Arguments of `tombolo status`.

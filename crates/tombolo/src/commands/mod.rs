@@ -13,6 +13,7 @@ mod init;
 mod messages;
 mod routes;
 mod store;
+mod tap;
 mod top;
 mod traces;
 mod up;
@@ -51,6 +52,8 @@ enum Command {
     /// Find traces, show one as a waterfall, and follow them
     #[command(subcommand)]
     Traces(traces::Traces),
+    /// Watch requests and messages as they pass, those that match an expression
+    Tap(tap::Tap),
     /// Say what the traffic tells of the architecture, with evidence and remedy
     Doctor(doctor::Doctor),
     /// Watch the rate, errors and durations of services and routes
@@ -89,6 +92,7 @@ impl Cli {
             Command::Messages(command) => command.run(),
             Command::Consumers(command) => command.run(),
             Command::Traces(command) => command.run(),
+            Command::Tap(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Top(command) => command.run(),
             Command::Store(command) => command.run(),

@@ -7,6 +7,8 @@ mod list;
 mod show;
 mod tail;
 
+pub(super) use bars::duration;
+
 use super::asking::{Ask, Client, block_on};
 use super::messages::{Where, escaped, target};
 use base::{Fault, Kind, parse_duration};

@@ -2,6 +2,7 @@
 //! file: what services print may be secret, and a page in a browser must not be able to stop them.
 
 use super::house::Wish;
+use super::tap::Tapping;
 use base::{Kind, queue};
 use bytes::Bytes;
 use console::Console;
@@ -45,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) console: Console,
     /// Who says what they tell.
     pub(crate) doctor: Option<Doctor>,
+    /// Where people watch what is carried.
+    pub(crate) tapping: Tapping,
 }
 
 impl Api {
@@ -67,6 +70,9 @@ impl Api {
             (&Method::POST, ["api", "v1", "store", "backup"]) => self.backup(body).await,
             (&Method::GET, ["api", "v1", "doctor"]) => {
                 self.doctor(request.uri.query().unwrap_or_default()).await
+            }
+            (&Method::GET, ["api", "v1", "tap"]) => {
+                self.tapping.answer(request.uri.query().unwrap_or_default())
             }
             _ => problem(StatusCode::NOT_FOUND, "no such part of the API"),
         }
@@ -218,14 +224,14 @@ fn same(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
 }
 
-fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response {
     let mut response = Response::new(Body::full(value.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn problem(status: StatusCode, message: &str) -> Response {
+pub(super) fn problem(status: StatusCode, message: &str) -> Response {
     json(status, &serde_json::json!({ "error": message }))
 }
 
@@ -237,7 +243,7 @@ fn unauthorized() -> Response {
     json(StatusCode::UNAUTHORIZED, &value)
 }
 
-fn no_streams() -> Response {
+pub(super) fn no_streams() -> Response {
     let value = serde_json::json!({
         "error": "there are no streams here",
         "hint": "a manifest with `streams:` has them",

@@ -9,6 +9,7 @@ use super::plan::{Plan, has_errors, read_manifest};
 use super::run_file::{Held, RunFile, runs_already};
 use super::screen::Screen;
 use super::streams::Streams;
+use super::tap::Tapping;
 use super::traces::{self, Traces};
 use crate::serving::{Reloader, Signal, Signals};
 use crate::watching::FileWatch;
@@ -17,7 +18,7 @@ use base::{Fault, Kind, OnError, queue};
 use console::About;
 use control::{Event, Heard as Said, Line, Setup, Subscriber, Supervisor, Wanted};
 use manifest::{LogFormat, ServiceSource};
-use proxy::{Handles, Plane, Served, Settings};
+use proxy::{Handles, Plane, RequestTaps, Served, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -119,8 +120,10 @@ impl House {
         set_outside_services(&plan, &world)?;
         let access = access_log(&plan, &world, screen.is_json())?;
         let spans = traces::spans(&plan, &world);
+        let taps = RequestTaps::default();
         let settings = Settings {
             spans: spans.clone(),
+            taps: taps.clone(),
             body_bytes: plan.manifest.limits.body_bytes,
             access_log: plan.manifest.log.access,
             ..Settings::default()
@@ -218,6 +221,15 @@ impl House {
             traces: traces.as_ref().map(|traces| traces.apis.clone()),
             console: pages::open(planes, &world),
             doctor: doctor.clone(),
+            tapping: Tapping {
+                requests: taps,
+                messages: streams.as_ref().map(|streams| streams.taps.clone()),
+                predicates: gateway_plane.builder().predicates.clone(),
+                lookup: options,
+                clock: world.clock.clone(),
+                drain: world.drain.clone(),
+                places: Tapping::places(),
+            },
         };
         let listener = tokio::net::TcpListener::from_std(api_listener)?;
         let serve = wire::serve(listener, None, None, Limits::default(), api, world.drain.clone());

@@ -33,6 +33,8 @@ pub(crate) struct Streams {
     pub(crate) embedded: Option<Embedded>,
     /// Where clients of Message DB are served.
     pub(crate) messagedb: Option<SocketAddr>,
+    /// Those who watch messages.
+    pub(crate) taps: MessageTaps,
     /// Who is brought messages.
     consumers: Consumers,
     /// The way to them.
@@ -110,7 +112,7 @@ impl Streams {
             deliver: pushing.clone(),
             spans: spans.clone(),
             metrics: world.metrics.clone(),
-            taps,
+            taps: taps.clone(),
             // A data directory has one process.
             node: embedded.is_none().then(|| format!("node-{:08x}", world.chance.bits() as u32)),
         });
@@ -130,7 +132,7 @@ impl Streams {
         scope.spawn("replies", OnError::Restart, move || replies.clone().run());
         let schedule = api.schedule().clone();
         scope.spawn("schedule", OnError::Restart, move || schedule.clone().run());
-        Ok(Some(Self { api, embedded, messagedb, consumers, pushing, deliveries, scope }))
+        Ok(Some(Self { api, embedded, messagedb, taps, consumers, pushing, deliveries, scope }))
     }
 
     /// What the console shows of them.

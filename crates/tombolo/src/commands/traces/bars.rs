@@ -4,7 +4,7 @@
 const FROM_LEFT: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
 /// A duration with three digits: `812µs`, `12.3ms`, `1.52s`, `4m10s`.
-pub(super) fn duration(us: u64) -> String {
+pub(crate) fn duration(us: u64) -> String {
     let digits = |value: f64, unit: &str| match value {
         ..9.995 => format!("{value:.2}{unit}"),
         ..99.95 => format!("{value:.1}{unit}"),
