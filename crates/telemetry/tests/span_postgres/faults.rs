@@ -2,7 +2,7 @@
 //! killed. What waits is bounded and told, and what was told to be durable is there, once.
 
 use crate::{BEGAN_US, all, found_otherwise, numbered, open};
-use base::{Chance, Clock, Kind, Retry};
+use base::{Chance, Clock, Kind, Retry, UnixTime};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -128,6 +128,51 @@ async fn connections_that_end_lose_nothing_and_double_nothing() {
     assert_eq!(store.counts().dropped, 0);
     let found = store.search(all()).await.unwrap();
     assert_eq!(found.len() as u64, offered / 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_refuses_is_given_up_and_told() {
+    let server = Postgres::shared();
+    let database = server.database();
+    let store = open(&server.url(&database)).await;
+    store.offer((0..10).map(numbered).collect()).unwrap();
+    store.flush().await;
+    server.run(&database, "ALTER TABLE tombolo_traces.spans_1 ADD CONSTRAINT few CHECK (false) NOT VALID");
+    store.offer((10..20).map(numbered).collect()).unwrap();
+    store.flush().await;
+    let trouble = store.trouble().unwrap();
+    assert!(trouble.contains("violates check constraint"), "{trouble}");
+    until("it is given up", async || store.counts().dropped == 10).await;
+    assert_eq!(store.counts().waiting_bytes, 0);
+    server.run(&database, "ALTER TABLE tombolo_traces.spans_1 DROP CONSTRAINT few");
+    store.offer((20..30).map(numbered).collect()).unwrap();
+    store.flush().await;
+    assert_eq!((store.counts().kept, store.trouble()), (20, None));
+    assert_eq!(found_otherwise(&store, 30).await, (11..=20).map(|id| (id, 0)).collect());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_another_node_has_costs_one_more_try() {
+    let server = Postgres::shared();
+    let database = server.database();
+    let (clock, _hand) = Clock::by_hand(UnixTime(Duration::from_micros(BEGAN_US)));
+    let opened =
+        SpanStore::open_postgres(&server.url(&database), Settings::default(), clock, Time::Clock).await;
+    let (store, _) = opened.unwrap();
+    // Every other number of this microsecond and the next one is taken.
+    let taken = format!(
+        "INSERT INTO tombolo_traces.uncounted (batch, part, spans, traces)
+        SELECT batch, 1, 0, '{{}}' FROM generate_series({0}, {0} + 2048, 2) AS numbers (batch)",
+        BEGAN_US << 10
+    );
+    server.run(&database, &taken);
+    for batch in 0..4 {
+        store.offer((batch * 10..(batch + 1) * 10).map(numbered).collect()).unwrap();
+        store.flush().await;
+        until("it is kept", async || store.counts().kept == (batch + 1) * 10).await;
+    }
+    assert_eq!(found_otherwise(&store, 40).await, [].into());
+    assert_eq!(store.counts().dropped, 0);
 }
 
 const CHILD: &str = "SPANS_POSTGRES_CHILD";

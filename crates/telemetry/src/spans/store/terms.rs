@@ -72,19 +72,19 @@ pub(crate) fn of_service(name: &str) -> Term {
 /// All terms of a span; some may come twice.
 pub(crate) fn of(span: &Span, mut put: impl FnMut(Term)) {
     put(ANY);
+    if span.duration_us != 0 {
+        put(duration(span.duration_us));
+    }
     each(span, put);
 }
 
-/// What a span can be found by, beside its service.
+/// What a span can be found by, beside its service and how long it took.
 pub(crate) fn each(span: &Span, mut put: impl FnMut(Term)) {
     if !span.name.is_empty() {
         put(name(&span.name));
     }
     if !span.remote.service.is_empty() {
         put(remote(&span.remote.service));
-    }
-    if span.duration_us != 0 {
-        put(duration(span.duration_us));
     }
     for annotation in &span.annotations {
         put(word(&annotation.value));

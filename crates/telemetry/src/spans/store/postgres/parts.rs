@@ -21,12 +21,15 @@ const TABLES: &str = "
         trace bigint NOT NULL,
         batch bigint NOT NULL,
         began bigint NOT NULL,
+        shortest bigint NOT NULL,
+        longest bigint NOT NULL,
         terms bigint[] NOT NULL,
         data bytea NOT NULL
     );
     ALTER TABLE tombolo_traces.spans_{part} ALTER terms SET STATISTICS 400, ALTER data SET STORAGE EXTERNAL;
     CREATE INDEX ON tombolo_traces.spans_{part} (trace, batch);
     CREATE INDEX ON tombolo_traces.spans_{part} (began, trace);
+    CREATE INDEX ON tombolo_traces.spans_{part} (longest);
     CREATE INDEX ON tombolo_traces.spans_{part} USING gin (terms) WITH (gin_pending_list_limit = 1024);
     CREATE TABLE tombolo_traces.names_{part} (
         list smallint NOT NULL,
@@ -86,7 +89,7 @@ impl Tables {
 pub(super) struct Newest {
     pub(super) part: i64,
     begun_us: u64,
-    spans: u64,
+    pub(super) spans: u64,
     bytes: u64,
     /// Batches, of whichever part, whose calls are not counted yet.
     pub(super) uncounted: u64,

@@ -25,6 +25,9 @@ pub(super) struct Row {
     pub(super) trace: i64,
     /// The earliest time of its spans; when they came, if they have none.
     pub(super) began: i64,
+    /// Microseconds that its spans took, of those that say so: the least and the most. Zero if none says.
+    pub(super) shortest: i64,
+    pub(super) longest: i64,
     /// Each once.
     pub(super) terms: Vec<i64>,
     pub(super) data: Vec<u8>,
@@ -34,6 +37,11 @@ impl Row {
     fn put(&mut self, place: usize, span: &Span) {
         if span.timestamp_us != 0 {
             self.began = self.began.min(super::signed(span.timestamp_us));
+        }
+        if span.duration_us != 0 {
+            let duration = super::signed(span.duration_us);
+            self.shortest = if self.longest == 0 { duration } else { self.shortest.min(duration) };
+            self.longest = self.longest.max(duration);
         }
         let mut put = |term: Term| self.terms.push(term.cast_signed());
         if !span.local.service.is_empty() {
@@ -79,8 +87,8 @@ pub(super) fn build(spans: &[Span], arrived_us: u64) -> Result<Vec<Row>, Fault> 
     for row in open.into_values() {
         rows.push(row.finish(arrived_us)?);
     }
-    // Side by side in the table, too.
-    rows.sort_by_key(|row| row.trace);
+    // As they are looked for: in the table, too, those of a time are side by side, and so are mostly those of a trace.
+    rows.sort_by_key(|row| (row.began, row.trace));
     Ok(rows)
 }
 
@@ -121,6 +129,7 @@ fn lost() -> Fault {
 /// The traces of rows, each once.
 pub(super) fn traces_of(rows: &[Row]) -> Vec<i64> {
     let mut traces: Vec<i64> = rows.iter().map(|row| row.trace).collect();
+    traces.sort_unstable();
     traces.dedup();
     traces
 }
@@ -141,6 +150,7 @@ mod tests {
             trace: TraceKey { high: 0, low: trace },
             id: time + 1,
             timestamp_us: time,
+            duration_us: time,
             local: Endpoint { service: service.into(), ..Endpoint::default() },
             tags: vec![("text".into(), "x".repeat(text))],
             ..Span::default()
@@ -161,6 +171,7 @@ mod tests {
         assert_eq!(rows.len(), 4, "{about:?}");
         assert_eq!(traces_of(&rows), [-1, 1]);
         assert_eq!(about[0], (-1, 5), "the earliest of its spans");
+        assert_eq!((rows[0].shortest, rows[0].longest), (5, 7));
         assert!(about.contains(&(1, 100)), "what has no time began when it came");
         assert!(rows[0].data.len() < 1_000, "it is compressed");
         let mut read_back = Vec::new();

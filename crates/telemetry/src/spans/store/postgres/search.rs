@@ -12,9 +12,12 @@ use base::Fault;
 use std::fmt::Write as _;
 use tokio_postgres::types::{ToSql, Type};
 
-/// Candidates of a page: of the first, and of those behind it.
-const FIRST_PAGE: u32 = 100;
-const PAGE: u32 = 1_000;
+/// Candidates of the first page for each trace that is asked for, as some are of one trace; and of any page. Each is so
+/// many times as large as the one before it.
+const OF_A_TRACE: usize = 3;
+const PAGE_MIN: u32 = 32;
+const PAGE_MAX: u32 = 1_000;
+const PAGE_GROWS: u32 = 4;
 /// Traces that are read before it is looked again whether there are enough.
 const LOOK_EVERY: usize = 24;
 /// What is looked for beside the first thing, in the database. All of it is looked at in the traces.
@@ -42,8 +45,10 @@ fn conditions(query: &Query) -> Vec<String> {
         .map(|term| format!("terms @> {}", array(service.into_iter().chain([term]))))
         .collect();
     if let Some(min) = query.duration_us_min {
-        let max = query.duration_us_max.unwrap_or(u64::MAX);
-        let mut condition = format!("terms && {}", array(terms::duration(min)..=terms::duration(max)));
+        let mut condition = format!("longest >= {}", super::signed(min));
+        if let Some(max) = query.duration_us_max {
+            _ = write!(condition, " AND shortest <= {}", super::signed(max));
+        }
         if let Some(service) = service {
             _ = write!(condition, " AND terms @> {}", array([service]));
         }
@@ -56,10 +61,13 @@ fn conditions(query: &Query) -> Vec<String> {
 }
 
 /// A statement for candidates, given all tables: when they began, and their trace. They are within `$1` and `$2`, behind
-/// `$3` and `$4`, and at most `$5`.
+/// `$3` and `$4`, and at most `$5`; of those that began behind `$6` only such whose trace began before it.
 fn statement(all: &str, conditions: &[String]) -> String {
-    let mut sql =
-        format!("SELECT began, trace FROM {all} WHERE began BETWEEN $1 AND $2 AND (began, trace) < ($3, $4)");
+    let mut sql = format!(
+        "SELECT began, trace FROM (SELECT * FROM {all}) AS found
+        WHERE began BETWEEN $1 AND $2 AND (began, trace) < ($3, $4) AND (began <= $6
+            OR (SELECT true FROM {all} WHERE parts.trace = found.trace AND parts.began <= $6 LIMIT 1))"
+    );
     let mut conditions = conditions.iter();
     if let Some(first) = conditions.next() {
         _ = write!(sql, " AND {first}");
@@ -73,16 +81,20 @@ fn statement(all: &str, conditions: &[String]) -> String {
 /// The traces that are looked for, the latest first.
 pub(super) async fn search(database: &Database, query: Query) -> Result<Vec<Vec<Span>>, Fault> {
     let conditions = conditions(&query);
+    let first_page = u32::try_from(query.limit.saturating_mul(OF_A_TRACE)).unwrap_or(PAGE_MAX);
+    let first_page = first_page.clamp(PAGE_MIN, PAGE_MAX);
+    // To the millisecond, as what is asked for is.
+    let end = super::signed(query.window_us().1.saturating_add(999));
     let mut search = Search::new(query, database.intake.settings.strict_trace_id);
-    for (start, end) in search.windows() {
-        let (start, end) = (super::signed(start), super::signed(end));
-        let (mut behind, mut page_max) = ((i64::MAX, i64::MAX), FIRST_PAGE);
+    for (first, last) in search.windows() {
+        let (first, last) = (super::signed(first), super::signed(last));
+        let (mut behind, mut page_max) = ((i64::MAX, i64::MAX), first_page);
         loop {
             let candidates = |tables: &Tables| {
-                let all = tables.all("spans", "began, trace, terms")?;
+                let all = tables.all("spans", "began, trace, shortest, longest, terms")?;
                 Some(statement(&all, &conditions))
             };
-            let numbers = [&start, &end, &behind.0, &behind.1, &i64::from(page_max)];
+            let numbers = [&first, &last, &behind.0, &behind.1, &i64::from(page_max), &end];
             let numbers = numbers.map(|number| (number as &(dyn ToSql + Sync), Type::INT8));
             let rows = database.ask(candidates, &numbers).await?;
             let page = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
@@ -92,7 +104,7 @@ pub(super) async fn search(database: &Database, query: Query) -> Result<Vec<Vec<
             if is_last || search.is_full_for(behind.0.cast_unsigned()) {
                 break;
             }
-            page_max = PAGE;
+            page_max = (page_max * PAGE_GROWS).min(PAGE_MAX);
         }
         if search.is_full() {
             break;

@@ -1,6 +1,7 @@
 //! The thread that writes: it takes what waits as one batch and writes it in one transaction, again and again while the
 //! database is away; counts links when too many wait for it, and sees to it that the oldest parts go.
 
+use super::parts::Newest;
 use super::rows::{self, Row};
 use super::{Database, is_gone, links};
 use crate::spans::Span;
@@ -19,6 +20,8 @@ use tokio_postgres::types::{ToSql, Type};
 const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Batches, of whichever node, that may wait to be counted in links.
 const UNCOUNTED_MAX: u64 = 32;
+/// Spans of a part at which the server is to look at what is frequent in it, and at four times as many, and so on.
+const ANALYSED_AT: u64 = 5_000;
 /// Between two tries to write a batch: at first, and at most.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -41,8 +44,10 @@ pub(super) struct Writer {
     known: Names,
     /// The number of the last batch.
     last: i64,
-    /// Batches that waited to be counted when the last one was written.
-    uncounted: u64,
+    /// How it stood when the last batch was written.
+    newest: Option<Newest>,
+    /// How large it was when it was last looked at what is frequent in it, by the steps of [`ANALYSED_AT`].
+    analysed: u32,
 }
 
 /// A batch on its way.
@@ -59,7 +64,7 @@ struct Going {
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
         let chance = Chance::from_entropy();
-        Self { database, chance, part: 0, known: Names::default(), last: 0, uncounted: 0 }
+        Self { database, chance, part: 0, known: Names::default(), last: 0, newest: None, analysed: 0 }
     }
 
     /// Writes until nobody can give it anything any more.
@@ -172,17 +177,20 @@ impl Writer {
         let database = self.database.clone();
         let lent = database.lend().await?;
         let newest = database.part_to_write(&lent).await?;
-        self.uncounted = newest.uncounted;
+        self.newest = Some(newest);
         if self.part != newest.part {
             self.known = database.links.patiently(names_of(&lent, newest.part)).await?;
             self.part = newest.part;
+            self.analysed = 0;
             database.remove_old(&lent).await?;
         }
         if !database.links.patiently(is_kept(&lent, going)).await? {
             let written = transaction(&lent, newest.part, going, &self.known).await;
-            if written.as_ref().is_err_and(|error| error.code().is_some_and(|code| code.code() == "23505")) {
+            let is_taken = |error: &Error| error.code().is_some_and(|code| code.code() == "23505");
+            if written.as_ref().is_err_and(is_taken) {
                 // Another node has this number.
                 going.number = self.number(database.now_us());
+                return database.fine(written).map_err(|fault| fault.retry(Retry::Safe));
             }
             database.fine(written)?;
         }
@@ -191,10 +199,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts links if too many batches wait for it.
+    /// Counts links if too many batches wait for it, and has the server look at what is frequent in a part that has grown
+    /// much: until it does so by itself, a minute or more, it would choose wrong ways to look for anything.
     async fn care(&mut self) -> Result<(), Fault> {
-        if self.uncounted >= UNCOUNTED_MAX {
+        let Some(newest) = self.newest else { return Ok(()) };
+        if newest.uncounted >= UNCOUNTED_MAX {
             links::settle(&self.database, false).await?;
+        }
+        let step = (newest.spans / ANALYSED_AT).checked_ilog2().map_or(0, |doubled| doubled / 2 + 1);
+        if step > self.analysed {
+            self.analysed = step;
+            let lent = self.database.lend().await?;
+            let sql = format!("ANALYZE tombolo_traces.spans_{}", newest.part);
+            self.database.links.patiently(lent.client().batch_execute(&sql)).await?;
+            lent.give_back();
         }
         Ok(())
     }
@@ -283,13 +301,16 @@ async fn transaction(lent: &Lent, part: i64, going: &mut Going, known: &Names) -
     client.batch_execute("BEGIN").await?;
     lock(lent, going.number).await?;
     let copy = format!(
-        "COPY tombolo_traces.spans_{part} (trace, batch, began, terms, data) FROM STDIN (FORMAT binary)"
+        "COPY tombolo_traces.spans_{part} (trace, batch, began, shortest, longest, terms, data) FROM STDIN (FORMAT binary)"
     );
-    let types = [Type::INT8, Type::INT8, Type::INT8, Type::INT8_ARRAY, Type::BYTEA];
+    let number = Type::INT8;
+    let types =
+        [&number, &number, &number, &number, &number, &Type::INT8_ARRAY, &Type::BYTEA].map(Type::clone);
     let writer = BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types);
     let mut writer = std::pin::pin!(writer);
     for row in &going.rows {
-        let values: [&(dyn ToSql + Sync); 5] = [&row.trace, &going.number, &row.began, &row.terms, &row.data];
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&row.trace, &going.number, &row.began, &row.shortest, &row.longest, &row.terms, &row.data];
         writer.as_mut().write(&values).await?;
     }
     writer.finish().await?;
