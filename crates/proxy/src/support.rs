@@ -7,6 +7,7 @@ use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use telemetry::metrics::Format;
 use wire::{Body, Handler, Peer, Request, Response};
 
 /// Most routes of one answer when the caller names no limit (Skipper's default).
@@ -33,11 +34,12 @@ impl Support {
         }
         match request.uri().path() {
             "/routes" | "/routes/" => self.routes(request),
-            "/metrics" => text(
-                StatusCode::OK,
-                telemetry::metrics::CONTENT_TYPE,
-                self.planes.first().map(|plane| plane.builder.metrics.expose()).unwrap_or_default(),
-            ),
+            "/metrics" => {
+                let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+                let format = Format::wanted(accept.unwrap_or_default());
+                let metrics = self.planes.first().map(|plane| plane.builder.metrics.expose_as(format));
+                text(StatusCode::OK, format.content_type(), metrics.unwrap_or_default())
+            }
             "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
             _ => text(
                 StatusCode::NOT_FOUND,

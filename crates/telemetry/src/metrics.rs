@@ -20,6 +20,7 @@ pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples, Timer};
 pub use histogram::BUCKETS;
 pub use route::{CAUSES_MAX, HOSTS_MAX, OTHER, RouteMeter, SERIES_MAX};
 pub use table::*;
+pub use text::Format;
 pub use totals::{Durations, RouteTotals};
 
 use crate::Record;
@@ -36,9 +37,6 @@ use text::Page;
 
 /// Routes that are counted one by one; the rest share the meter `_other`.
 pub const ROUTES_MAX: usize = 20_000;
-
-/// The content type of [`Metrics::expose`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics of a process. Clones are the same metrics.
 #[derive(Clone, Debug)]
@@ -179,13 +177,18 @@ impl Metrics {
         self.0.mirrors_dropped.increment();
     }
 
-    /// The page for a scrape, of type [`CONTENT_TYPE`].
+    /// The page for a scrape, in Prometheus' text format.
     pub fn expose(&self) -> String {
-        self.page(Process::read())
+        self.expose_as(Format::Text)
     }
 
-    fn page(&self, process: Process) -> String {
-        let mut page = Page::default();
+    /// The page for a scrape.
+    pub fn expose_as(&self, format: Format) -> String {
+        self.page(format, Process::read())
+    }
+
+    fn page(&self, format: Format, process: Process) -> String {
+        let mut page = Page::new(format);
         self.write_routes(&mut page);
         self.write_workers(&mut page);
         self.0.families.write(&mut page);

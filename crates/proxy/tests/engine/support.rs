@@ -84,7 +84,13 @@ async fn metrics_are_in_prometheus_form() {
     world.settled().await;
     let support = Listener::of(&world).await;
     let page = support.ask("GET /metrics").await;
-    assert_eq!(page.header("content-type"), Some(telemetry::metrics::CONTENT_TYPE));
+    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let open = support.ask("GET /metrics\naccept: application/openmetrics-text;version=1.0.0").await;
+    assert_eq!(
+        open.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
     let text = page.text();
     let mut typed = std::collections::BTreeSet::new();
     for line in text.lines() {

@@ -44,7 +44,8 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\nGenerated from the table in the code. `GET /metrics` of the support listener serves them in \
-         Prometheus' text format 0.0.4. Names that begin with `skipper_` are Skipper's, labels included, so its \
+         Prometheus' text format 0.0.4, or as OpenMetrics 1.0.0 to those whose `Accept` prefers \
+         `application/openmetrics-text`. Names that begin with `skipper_` are Skipper's, labels included, so its \
          dashboards work.\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in TABLE {

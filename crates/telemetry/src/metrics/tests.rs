@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The samples of the page that hold one of these texts, without comments and empty buckets' repetitions.
 fn check(metrics: &Metrics, wanted: &[&str], expected: &Expect) {
-    let page = metrics.page(Process::default());
+    let page = metrics.page(Format::Text, Process::default());
     let lines: Vec<_> = page
         .lines()
         .filter(|line| !line.starts_with('#') && wanted.iter().any(|text| line.contains(text)))
@@ -170,7 +170,7 @@ fn labels_that_callers_choose_are_bounded() {
         let reason = Some(Reason { cause: &cause, filter: None });
         meter.observe(&worker, &Record { status, reason, ..record() });
     }
-    let page = metrics.page(Process::default());
+    let page = metrics.page(Format::Text, Process::default());
     let rows = |text: &str| page.lines().filter(|line| line.starts_with(text)).count();
     assert_eq!(rows("skipper_serve_route_count{"), SERIES_MAX + 1);
     assert_eq!(rows("tombolo_answers_total{"), CAUSES_MAX + 1);
@@ -187,7 +187,7 @@ fn labels_that_callers_choose_are_bounded() {
     for id in 0..3000 {
         metrics.gauge(gauge, &["unknown_filter", &format!("r{id}")]).set(1.0);
     }
-    let page = metrics.page(Process::default());
+    let page = metrics.page(Format::Text, Process::default());
     let invalid = page.lines().filter(|line| line.starts_with("skipper_route_invalid{")).count();
     assert_eq!(invalid, LABEL_SETS_MAX + 1);
 }
@@ -303,7 +303,7 @@ fn nothing_is_lost_whichever_threads_count_at_once() {
         }
     });
     let all = threads.len() as u64 * TIMES;
-    let page = metrics.page(Process::default());
+    let page = metrics.page(Format::Text, Process::default());
     for name in [
         r#"skipper_serve_route_count{code="200",method="GET",route="cart"}"#,
         "skipper_proxy_total_duration_seconds_count",
