@@ -186,6 +186,7 @@ async fn of_several_queues_of_a_route_the_last_counts() {
     ))
     .await;
     let _held = world.line_up("fifo", &["/hold1", "/hold2"]).await;
+    eventually("both are held", || backend.requests() == 2).await;
     assert_eq!(world.ask("GET /").await.status, 503);
     assert_eq!(backend.requests(), 2);
 }
