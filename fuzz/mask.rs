@@ -13,6 +13,42 @@ const OTHERS: [&str; 5] = ["name", "value", "n", "key", "über"];
 /// What may be around a secret, and in what is none.
 const TEXTS: [&str; 8] = ["", "\\", "\"}", "a \"b\" c", "{[", "x\ny: z", "&token", "é<\\\""];
 
+/// What is looked for in a text, and letters of more than a byte.
+const MARKS: [&str; 32] = [
+    ":",
+    "=",
+    "%3D",
+    "%253A",
+    "%",
+    "<",
+    ">",
+    "/",
+    "//",
+    "\\",
+    "\\u00",
+    "\"",
+    "'",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&",
+    "@",
+    " ",
+    "\n",
+    "\u{a0}",
+    "\u{2003}",
+    "é",
+    "\u{1f980}",
+    "password",
+    "name",
+    "eyJ",
+    "Bearer ",
+    "-----BEGIN ",
+    "PRIVATE KEY-----",
+];
+
 /// Decisions, one a byte; 0 when there are no more.
 struct Bytes<'a>(&'a [u8]);
 
@@ -30,11 +66,13 @@ impl Bytes<'_> {
 
 /// Whatever the bytes are as a text, it can be masked; and a secret in what they decide is.
 pub(crate) fn any_body(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    for kind in ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"] {
-        mask::body(kind, &text);
+    let marks: String = bytes.iter().map(|byte| MARKS[usize::from(*byte) % MARKS.len()]).collect();
+    for text in [&String::from_utf8_lossy(bytes), &*marks] {
+        for kind in ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            mask::body(kind, text);
+        }
+        mask::uri(text, &[]);
     }
-    mask::uri(&text, &[]);
     let mut bytes = Bytes(bytes);
     let (kind, text) = body(&mut bytes);
     check(kind, &text);

@@ -200,6 +200,9 @@ mod tests {
             "#]],
         );
         check("", "ümlaut: ä, no tokens here", &expect!["ümlaut: ä, no tokens here"]);
+        // Spaces of more than a byte, and what no escape is followed by.
+        check("", "<\u{a0}^: b, <a\u{2003}pwd='c'>", &expect!["<\u{a0}^: b, <a\u{2003}pwd='***'>"]);
+        check("", "{\"\\épassword\": \"x\"}", &expect![[r#"{"\épassword": "***"}"#]]);
     }
 
     #[test]

@@ -103,12 +103,13 @@ impl<'a> Scan<'a> {
             from += 1;
         }
         from = before[from..].rfind(BEFORE_NAMES).map_or(from, |at| from + at + 1);
+        let mut name = &before[from..];
         if before[..from].ends_with('<') {
             // The name of an element, then that of an attribute.
-            from += before[from..].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+            name = name.rsplit(char::is_whitespace).next().unwrap_or(name);
         }
         // Twice, for a query in a query.
-        decode(&decode(&unescaped(&before[from..]))).into_owned()
+        decode(&decode(&unescaped(name))).into_owned()
     }
 
     fn begins_word(&self, at: usize) -> bool {
@@ -185,7 +186,7 @@ fn unescaped(name: &str) -> String {
         (rest, plain) = match code.and_then(char::from_u32) {
             Some(char) => (&behind[5..], plain + char.encode_utf8(&mut [0; 4])),
             // `\n` and its like end a word.
-            None => (behind.get(1..).unwrap_or_default(), plain + " "),
+            None => (behind.strip_prefix(|c: char| c.is_ascii()).unwrap_or(behind), plain + " "),
         };
     }
     plain + rest
