@@ -197,6 +197,9 @@ pub trait StateEngine: Send + Sync + 'static {
         limit: usize,
     ) -> Answer<'_, Vec<(Key, Value)>>;
 
+    /// How many keys of a space begin so, counted up to `limit`.
+    fn count(&self, space: String, prefix: String, limit: usize) -> Answer<'_, usize>;
+
     /// Makes all changes or none. Answers the etag of each, 0 for one that was deleted.
     fn apply(&self, changes: Vec<Change>) -> Answer<'_, Vec<i64>, ChangeError>;
 
@@ -261,6 +264,11 @@ impl State {
     ) -> Result<Vec<(Key, Value)>, Fault> {
         let limit = limit.min(bounds::LIST_MAX);
         self.0.list(space.to_owned(), prefix.to_owned(), after.map(str::to_owned), limit).await
+    }
+
+    /// How many keys of a space begin so, counted up to `limit`.
+    pub async fn count(&self, space: &str, prefix: &str, limit: usize) -> Result<usize, Fault> {
+        self.0.count(space.to_owned(), prefix.to_owned(), limit).await
     }
 
     /// Makes all changes or none. Answers the etag of each, 0 for one that was deleted.
@@ -333,6 +341,19 @@ impl State {
     pub fn timers_set(&self) -> watch::Receiver<u64> {
         self.0.timers_set()
     }
+}
+
+/// A text behind all keys that begin so, and before all others that are behind those.
+pub(crate) fn behind(prefix: &str) -> String {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            chars.push(next);
+            return chars.into_iter().collect();
+        }
+    }
+    // Longer than any key, of what is behind all.
+    char::MAX.to_string().repeat(bounds::NAME_BYTES_MAX / char::MAX.len_utf8() + 1)
 }
 
 fn check_key(key: &Key) -> Result<(), Fault> {

@@ -4,7 +4,7 @@
 use super::link::{Lent, Links, Parameters};
 use super::{Tasks, Time, micros};
 use crate::Answer;
-use crate::state::{Change, ChangeError, Condition, DueTimer, Key, Lease, StateEngine, Timer, Value};
+use crate::state::{Change, ChangeError, Condition, DueTimer, Key, Lease, StateEngine, Timer, Value, behind};
 use base::{Clock, Fault, Kind, Retry};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -276,16 +276,30 @@ impl StateEngine for PostgresState {
     ) -> Answer<'_, Vec<(Key, Value)>> {
         Box::pin(async move {
             let sql = "SELECT key, value, etag, expires FROM tombolo.entries
-                WHERE space = $1 AND key >= $2 AND starts_with(key, $2) AND ($3::text IS NULL OR key > $3)
+                WHERE space = $1 AND key >= $2 AND key < $6 AND ($3::text IS NULL OR key > $3)
                     AND (expires IS NULL OR expires > tombolo.micros($4))
                 ORDER BY key LIMIT $5";
-            let parameters: Parameters<'_> = &[&space, &prefix, &after, &self.now(), &(limit as i64)];
+            let parameters: Parameters<'_> =
+                &[&space, &prefix, &after, &self.now(), &(limit as i64), &behind(&prefix)];
             let rows = self.rows(sql, parameters).await?;
             let entry = |row: &Row| {
                 let value = Value { bytes: row.try_get(1)?, etag: row.try_get(2)?, expires: row.try_get(3)? };
                 Ok((Key::new(space.clone(), row.try_get::<_, &str>(0)?), value))
             };
             self.read(|| rows.iter().map(entry).collect())
+        })
+    }
+
+    fn count(&self, space: String, prefix: String, limit: usize) -> Answer<'_, usize> {
+        Box::pin(async move {
+            let sql = "SELECT count(*) FROM (SELECT FROM tombolo.entries
+                WHERE space = $1 AND key >= $2 AND key < $5
+                    AND (expires IS NULL OR expires > tombolo.micros($3))
+                LIMIT $4) AS counted";
+            let rows =
+                self.rows(sql, &[&space, &prefix, &self.now(), &(limit as i64), &behind(&prefix)]).await?;
+            let count = |row: &Row| row.try_get::<_, i64>(0);
+            self.read(|| rows.first().map_or(Ok(0), count)).map(|count| count as usize)
         })
     }
 

@@ -256,6 +256,10 @@ impl StateEngine for Sqlite {
         }))
     }
 
+    fn count(&self, space: String, prefix: String, limit: usize) -> Answer<'_, usize> {
+        Box::pin(self.look(move |connection, now| jobs::count(connection, &space, &prefix, limit, now)))
+    }
+
     fn apply(&self, changes: Vec<Change>) -> Answer<'_, Vec<i64>, ChangeError> {
         Box::pin(async move {
             let applied = self.job(move |connection, now| jobs::apply(connection, changes, now)).await;

@@ -131,6 +131,10 @@ async fn a_value_goes_when_its_time_has_come(which: Which) {
     assert_eq!(world.value("short").await, None);
     world.state.apply(vec![set("short", "2").when(Condition::Absent)]).await.unwrap();
     assert_eq!(world.state.list("app", "", None, 10).await.unwrap().len(), 2);
+    world.state.apply(vec![set("short", "3").ttl(SECOND)]).await.unwrap();
+    assert_eq!(world.state.count("app", "", 10).await.unwrap(), 2);
+    world.hand.advance(SECOND);
+    assert_eq!(world.state.count("app", "", 10).await.unwrap(), 1);
 }
 
 async fn keys_are_listed_by_prefix_in_pages(which: Which) {
@@ -145,6 +149,13 @@ async fn keys_are_listed_by_prefix_in_pages(which: Which) {
     assert_eq!(list("b%", None, 10).await, ["b%1", "b%2"]);
     assert_eq!(list("b", Some("b%2"), 1).await, ["b_"]);
     assert_eq!(list("", Some("bé"), 10).await, ["c"]);
+    let last = char::MAX.to_string().repeat(3);
+    world.state.apply(vec![set(&last, "x")]).await.unwrap();
+    assert_eq!((list(&last[..4], None, 10).await, list("", None, 10).await.len()), (vec![last.clone()], 7));
+    world.state.apply(vec![Change::delete(Key::new("app", last))]).await.unwrap();
+    let count = async |prefix, limit| world.state.count("app", prefix, limit).await.unwrap();
+    let counts = (count("b", 10).await, count("b%", 10).await, count("", 4).await, count("d", 9).await);
+    assert_eq!(counts, (4, 2, 4, 0));
 }
 
 async fn a_lease_passes_on_with_a_larger_token(which: Which) {

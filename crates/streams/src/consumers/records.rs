@@ -140,7 +140,7 @@ pub(super) async fn entries(
 
 /// How many keys begin so, counted up to `limit`.
 pub(super) async fn count(state: &State, prefix: &str, limit: usize) -> Result<usize, Fault> {
-    Ok(state.list(SPACE, prefix, None, limit).await?.len())
+    state.count(SPACE, prefix, limit).await
 }
 
 fn read_kept(name: &str, value: &store::state::Value) -> Result<Kept, Fault> {

@@ -1,6 +1,6 @@
 //! The statements: each function is one question or one change. Times are microseconds since the epoch.
 
-use super::super::{Change, Condition, DueTimer, Key, Lease, Timer, Value};
+use super::super::{Change, Condition, DueTimer, Key, Lease, Timer, Value, behind};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) fn list(
 ) -> Result<Vec<(Key, Value)>> {
     let mut select = connection.prepare_cached(
         "SELECT key, value, etag, expires FROM entries
-         WHERE space = ?1 AND key >= ?2 AND (?6 IS NULL OR key < ?6) AND (?3 IS NULL OR key > ?3)
+         WHERE space = ?1 AND key >= ?2 AND key < ?6 AND (?3 IS NULL OR key > ?3)
            AND (expires IS NULL OR expires > ?4)
          ORDER BY key LIMIT ?5",
     )?;
@@ -48,16 +48,20 @@ pub(super) fn list(
     found.collect()
 }
 
-/// The least text that is behind all that begin so; `None` where there is none.
-fn behind(prefix: &str) -> Option<String> {
-    let mut chars: Vec<char> = prefix.chars().collect();
-    while let Some(last) = chars.pop() {
-        if let Some(next) = (last..=char::MAX).nth(1) {
-            chars.push(next);
-            return Some(chars.into_iter().collect());
-        }
-    }
-    None
+pub(super) fn count(
+    connection: &Connection,
+    space: &str,
+    prefix: &str,
+    limit: usize,
+    now: i64,
+) -> Result<usize> {
+    let mut select = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM entries
+         WHERE space = ?1 AND key >= ?2 AND key < ?3 AND (expires IS NULL OR expires > ?4)
+         LIMIT ?5)",
+    )?;
+    let of = params![space, prefix, behind(prefix), now, limit as i64];
+    select.query_row(of, |row| row.get::<_, i64>(0)).map(|count| count as usize)
 }
 
 /// The key whose condition does not hold, and its etag.
