@@ -26,11 +26,13 @@ pub use embedded::{Backup, Embedded, LOG_FOLDER, STATE_FOLDER, restore};
 pub use encrypted::{Encrypted, is_erased};
 pub use engine::{Answer, Engine};
 pub use json::Json;
-pub use log::{DumpedRecord, Grouped, Log, LogOptions, Recovered, Report, dump, dump_bytes, verify};
+pub use log::{DumpedRecord, Grouped, Log, LogOptions, Recovered, Report, dump, dump_bytes, hold, verify};
 pub use memory::Memory;
 pub use message::{Append, AppendError, Appended, Message, NewMessage, bounds, check as check_appends};
 pub use names::Member;
-pub use postgres::{Lent, Link, Links, Outbox, OutboxRow, Postgres, PostgresOptions, RowKey, Time};
+pub use postgres::{
+    Lent, Link, Links, Migrations, Outbox, OutboxRow, Postgres, PostgresOptions, RowKey, Time,
+};
 pub use read::{CategoryInfo, Direction, Page, Read, Removal, Scope, StreamInfo, StreamList};
 pub use state::State;
 pub use store::Store;

@@ -31,6 +31,7 @@ use base::{Clock, Fault, Kind, Retry};
 use call::{Answered, Call, Command, Request, gone};
 pub(crate) use disk::Directory;
 use disk::Disk;
+pub use disk::hold;
 pub use dump::{DumpedRecord, dump, dump_bytes};
 use fetch::io_fault;
 use shared::Shared;

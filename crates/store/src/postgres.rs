@@ -14,6 +14,7 @@ mod tend;
 mod tls;
 
 pub use link::{Lent, Link, Links};
+pub use migrate::Migrations;
 pub use outbox::{Outbox, OutboxRow, RowKey};
 
 use crate::{

@@ -2,11 +2,12 @@
 //! forgets. The real one is a directory that one process holds.
 
 use base::{Fault, Kind};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A directory of files.
 pub(crate) trait Disk: Send + Sync {
@@ -95,23 +96,37 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
 /// The file that says who holds a directory.
 pub(crate) const LOCK: &str = "LOCK";
 
+/// How long it takes at most until a lock is free whose holder is gone: a child that was just begun has the files of
+/// its parent until it runs its own program.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Makes a directory if there is none, and holds it until what is answered is dropped. `None` if another process does.
+pub fn hold(path: &Path) -> io::Result<Option<File>> {
+    std::fs::create_dir_all(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK))?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
 impl Directory {
     /// Makes the directory if there is none, and holds it.
     pub(crate) fn hold(path: &Path) -> Result<Self, Fault> {
         let fault = |error: io::Error| {
             Fault::new(Kind::Io, format!("cannot open the store `{}`", path.display())).because(error)
         };
-        std::fs::create_dir_all(path).map_err(fault)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
-        let lock = file.map_err(fault)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let text = format!("another process holds the store `{}`", path.display());
-                Err(Fault::new(Kind::Conflict, text).hint("stop it, or give this one another data directory"))
-            }
-            Err(std::fs::TryLockError::Error(error)) => Err(fault(error)),
-        }
+        let lock = hold(path).map_err(fault)?.ok_or_else(|| {
+            let text = format!("another process holds the store `{}`", path.display());
+            Fault::new(Kind::Conflict, text).hint("stop it, or give this one another data directory")
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
     }
 
     /// Looks at a directory that another process may hold.

@@ -94,8 +94,13 @@ fn two_processes_do_not_hold_one_directory() {
     let fault = Log::open(folder.path(), clock.clone(), LogOptions::default()).unwrap_err();
     assert_eq!(fault.to_string(), format!("another process holds the store `{}`", folder.path().display()));
     assert_eq!(verify(folder.path()).unwrap_err().kind, Kind::Conflict);
-    drop(first);
+    // The last words of the one before are waited for.
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        drop(first);
+    });
     Log::open(folder.path(), clock, LogOptions::default()).unwrap();
+    ending.join().unwrap();
 }
 
 #[tokio::test]

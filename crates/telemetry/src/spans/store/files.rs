@@ -115,15 +115,9 @@ pub(crate) fn open(dir: &Path, intake: Arc<Intake>) -> Result<(Files, Queue, Vec
     let fault = |error: std::io::Error| {
         Fault::new(Kind::Io, format!("cannot open the spans in `{}`", dir.display())).because(error)
     };
-    std::fs::create_dir_all(dir).map_err(fault)?;
-    let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("LOCK"));
-    let lock = lock.map_err(fault)?;
-    lock.try_lock().map_err(|error| match error {
-        std::fs::TryLockError::WouldBlock => {
-            let text = format!("another process holds the spans in `{}`", dir.display());
-            Fault::new(Kind::Conflict, text).hint("stop it, or give this one another directory")
-        }
-        std::fs::TryLockError::Error(error) => fault(error),
+    let lock = store::hold(dir).map_err(fault)?.ok_or_else(|| {
+        let text = format!("another process holds the spans in `{}`", dir.display());
+        Fault::new(Kind::Conflict, text).hint("stop it, or give this one another directory")
     })?;
     let mut notes = Vec::new();
     let (state, connection) = writer::open(dir, &intake.settings, &mut notes)?;

@@ -2,7 +2,6 @@
 //! everything. `docs/guides/traces.md` says what a user has to know.
 
 mod links;
-mod migrate;
 mod parts;
 mod reading;
 mod rows;
@@ -20,7 +19,7 @@ use parts::Tables;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use store::{Lent, Links, Time};
+use store::{Lent, Links, Migrations, Time};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
@@ -37,6 +36,15 @@ const SETTINGS: &str = "
     SET search_path = pg_catalog;
     SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+/// How its tables come to be.
+const MIGRATIONS: Migrations = Migrations {
+    owner: "the store of spans",
+    tables: "tables of spans",
+    schema: "tombolo_traces",
+    // "tracesm" as a number.
+    lock: 0x7472_6163_6573_6d00,
+    steps: &[("parts", include_str!("postgres/schema.sql"))],
+};
 /// Times that a question is asked whose tables were removed by another node meanwhile.
 const TRIES_MAX: usize = 4;
 
@@ -59,7 +67,7 @@ impl Database {
     }
 
     async fn make_ready(&self) -> Result<(), Fault> {
-        migrate::migrate(&self.links).await?;
+        MIGRATIONS.apply(&self.links, 0).await?;
         let lent = self.links.lend().await?;
         self.look_at_time(&lent).await?;
         lent.give_back();
