@@ -5,7 +5,7 @@ use crate::{BEGAN_US, all, found_otherwise, numbered, open};
 use base::{Chance, Clock, Kind, Retry, UnixTime};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::Time;
 use telemetry::spans::{Settings, SpanStore};
 use testkit::{PATIENCE, Postgres};
@@ -53,6 +53,20 @@ async fn a_database_that_is_away_is_told_and_what_waits_is_bounded() {
     assert_eq!(found_otherwise(&store, offered).await, [].into());
     until("the trouble is over", async || store.trouble().is_none()).await;
     assert_eq!(store.counts().dropped, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_does_not_hold_up_the_end() {
+    let mut server = Postgres::start();
+    let store = open(&server.url(&server.database())).await;
+    server.crash();
+    store.offer((0..10).map(numbered).collect()).unwrap();
+    until("the trouble is told", async || store.trouble().is_some()).await;
+    let begun = Instant::now();
+    store.flush().await;
+    tokio::task::spawn_blocking(move || drop(store)).await.unwrap();
+    // A try alone takes longer.
+    assert!(begun.elapsed() < Duration::from_millis(4_500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -169,22 +169,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Gathers a batch that begins with this command.
-    pub(crate) async fn gather(commands: &mut Commands, first: Command, clock: &Clock) -> Self {
-        let mut batch = Self::default();
+    /// Adds what comes in until it is large enough, or somebody has waited long enough for it.
+    pub(crate) async fn fill(&mut self, commands: &mut Commands, clock: &Clock) {
         let mut over = std::pin::pin!(clock.sleep(LINGER));
-        let mut next = Some(first);
-        while let Some(command) = next {
-            match command {
-                Command::Spans(spans, weight) => {
-                    batch.spans.extend(spans);
-                    batch.bytes += weight;
-                }
-                Command::Flush(done) => batch.flushed.push(done),
-            }
-            next = if batch.bytes >= BATCH_BYTES {
-                None
-            } else if batch.flushed.is_empty() {
+        while self.bytes < BATCH_BYTES {
+            let next = if self.flushed.is_empty() {
                 tokio::select! {
                     biased;
                     next = commands.recv() => next,
@@ -194,8 +183,25 @@ impl Batch {
                 // Whoever waits for what is in already does not wait for more.
                 commands.try_recv().ok()
             };
+            let Some(next) = next else { return };
+            self.put(next);
         }
-        batch
+    }
+
+    /// Whether nobody has anything to do with it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spans.is_empty() && self.flushed.is_empty()
+    }
+
+    /// Adds what a command brings.
+    pub(crate) fn put(&mut self, command: Command) {
+        match command {
+            Command::Spans(spans, weight) => {
+                self.spans.extend(spans);
+                self.bytes += weight;
+            }
+            Command::Flush(done) => self.flushed.push(done),
+        }
     }
 
     /// Tells who waits for it that there is nothing more to wait for.

@@ -142,7 +142,9 @@ impl Writer {
 
     /// Gathers a batch and writes it.
     async fn batch(&mut self, commands: &mut Commands, first: Command) {
-        let mut batch = Batch::gather(commands, first, &self.shared.intake.clock).await;
+        let mut batch = Batch::default();
+        batch.put(first);
+        batch.fill(commands, &self.shared.intake.clock).await;
         let count = batch.spans.len();
         let written = self.write(std::mem::take(&mut batch.spans));
         self.shared.intake.done(count, batch.bytes, written.is_ok());

@@ -5,7 +5,7 @@
 
 use super::parts::Tables;
 use super::reading::{Read, Reading, decode};
-use super::{Database, signed};
+use super::{Database, Parameters, signed};
 use crate::spans::linker::{LinkSpan, links_of};
 use crate::spans::query::began_us;
 use crate::spans::store::MINUTE_US;
@@ -20,6 +20,7 @@ use tokio_postgres::{Error, Row};
 
 /// Whoever counts holds this: "tracesl" as a number.
 pub(super) const LOCK: i64 = 0x7472_6163_6573_6c00;
+const OF_LOCK: Parameters<'static> = &[(&LOCK, Type::INT8)];
 /// Batches and traces that are counted by one transaction; one batch more may pass the latter.
 const BATCHES_AT_ONCE: i64 = 32;
 const TRACES_AT_ONCE: usize = 5_000;
@@ -59,11 +60,11 @@ pub(super) async fn settle_all(database: &Database, traces_max: usize) -> Result
 /// waited for only if `waits`.
 pub(super) async fn settle(database: &Database, waits: bool) -> Result<usize, Fault> {
     let lent = database.lend().await?;
-    let some = "SELECT EXISTS (SELECT FROM tombolo_traces.uncounted) AND $1::bigint IS NOT NULL";
+    let some = "SELECT EXISTS (SELECT FROM tombolo_traces.uncounted)";
     // The session's, not the transaction's: what that sees is what the last holder left.
     let lock =
         if waits { "SELECT pg_advisory_lock($1) IS NOT NULL" } else { "SELECT pg_try_advisory_lock($1)" };
-    let asked = async { Ok(of_lock(&lent, some).await? && of_lock(&lent, lock).await?) };
+    let asked = async { Ok(is(&lent, some, &[]).await? && is(&lent, lock, OF_LOCK).await?) };
     match database.links.patiently(asked).await {
         Ok(true) => {}
         Ok(false) => {
@@ -76,13 +77,13 @@ pub(super) async fn settle(database: &Database, waits: bool) -> Result<usize, Fa
     }
     // Whatever fails closes the connection, and so frees the lock.
     let counted = within(database, &lent).await?;
-    database.links.patiently(of_lock(&lent, "SELECT pg_advisory_unlock($1)")).await?;
+    database.links.patiently(is(&lent, "SELECT pg_advisory_unlock($1)", OF_LOCK)).await?;
     lent.give_back();
     Ok(counted)
 }
 
-async fn of_lock(lent: &Lent, sql: &str) -> Result<bool, Error> {
-    lent.client().query_typed_one(sql, &[(&LOCK, Type::INT8)]).await?.try_get(0)
+async fn is(lent: &Lent, sql: &str, parameters: Parameters<'_>) -> Result<bool, Error> {
+    lent.client().query_typed_one(sql, parameters).await?.try_get(0)
 }
 
 /// What one transaction does, while its connection holds the lock.

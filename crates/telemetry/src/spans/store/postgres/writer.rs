@@ -27,9 +27,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Times that a batch is given to a database that is there and refuses it.
 const REFUSED_MAX: u32 = 3;
-/// Longest wait for a batch to be written, and for the last ones when the store is closed.
+/// Longest wait for a batch to be written, and how much longer once the store is closed.
 const WRITE_WAIT: Duration = Duration::from_secs(30);
-const END_WAIT: Duration = Duration::from_secs(5);
+const END_WAIT: Duration = Duration::from_secs(2);
 /// Bits of a batch's number that are drawn: two nodes may write in the same microsecond.
 const DRAWN_BITS: u32 = 10;
 /// What transactions that write batches lock, beside the batch's number: "span" as a number.
@@ -61,6 +61,16 @@ struct Going {
     tried: Option<i64>,
 }
 
+/// What comes in while a batch is on its way.
+#[derive(Default)]
+struct Behind {
+    batch: Batch,
+    /// Why the batch does not get on is told already.
+    is_told: bool,
+    /// No more can come.
+    has_ended: bool,
+}
+
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
         let chance = Chance::from_entropy();
@@ -71,6 +81,7 @@ impl Writer {
     pub(super) async fn run(mut self, mut commands: Commands) {
         let clock = self.database.intake.clock.clone();
         let mut tended = clock.now();
+        let mut batch = Batch::default();
         loop {
             let passed = clock.now().since(tended);
             if passed >= TEND_EVERY {
@@ -78,35 +89,29 @@ impl Writer {
                 self.database.intake.tell(told);
                 tended = clock.now();
             }
-            tokio::select! {
-                first = commands.recv() => match first {
-                    None => return,
-                    Some(first) => {
-                        let batch = Batch::gather(&mut commands, first, &clock).await;
-                        self.keep_all(batch, &mut commands).await;
-                    }
-                },
-                () = clock.sleep(TEND_EVERY.saturating_sub(passed)) => {}
+            if batch.is_empty() {
+                tokio::select! {
+                    first = commands.recv() => match first {
+                        None => return,
+                        Some(first) => batch.put(first),
+                    },
+                    () = clock.sleep(TEND_EVERY.saturating_sub(passed)) => continue,
+                }
             }
+            batch.fill(&mut commands, &clock).await;
+            batch = self.keep(batch, &mut commands).await;
         }
     }
 
-    /// Writes a batch, and what came in meanwhile if that took more than one try.
-    async fn keep_all(&mut self, mut batch: Batch, commands: &mut Commands) {
-        while !batch.spans.is_empty() || !batch.flushed.is_empty() {
-            batch = self.keep(batch, commands).await;
-        }
-    }
-
-    /// Writes a batch, or gives it up. Answers what came in while it had to be tried again.
+    /// Writes a batch, or gives it up. Answers what came in meanwhile.
     async fn keep(&mut self, mut batch: Batch, commands: &mut Commands) -> Batch {
         let intake = self.database.intake.clone();
-        let (mut behind, mut has_ended) = (Batch::default(), false);
+        let mut behind = Behind { is_told: intake.trouble().is_some(), ..Behind::default() };
         let (mut pause, mut refused) = (PAUSE, 0);
         let (count, bytes) = (batch.spans.len(), batch.bytes);
         if count == 0 {
             batch.tell_flushed();
-            return behind;
+            return behind.batch;
         }
         let mut going = match self.prepare(std::mem::take(&mut batch.spans)).await {
             Ok(going) => going,
@@ -114,14 +119,14 @@ impl Writer {
                 intake.tell(Err(fault.to_string()));
                 intake.done(count, bytes, false);
                 batch.tell_flushed();
-                return behind;
+                return behind.batch;
             }
         };
         loop {
-            let wait = if has_ended { END_WAIT } else { WRITE_WAIT };
-            let written = match tokio::time::timeout(wait, self.write(&mut going)).await {
-                Ok(written) => written,
-                Err(_) => Err(Fault::new(Kind::Timeout, "writing spans took too long").retry(Retry::Safe)),
+            let written = match behind.during(self.write(&mut going), [WRITE_WAIT, END_WAIT], commands).await
+            {
+                Some(written) => written,
+                None => Err(Fault::new(Kind::Timeout, "writing spans took too long").retry(Retry::Safe)),
             };
             let Err(fault) = written else {
                 intake.done(count, bytes, true);
@@ -129,17 +134,25 @@ impl Writer {
                 let cared = self.care().await;
                 intake.tell(cared.map_err(|fault| fault.to_string()));
                 batch.tell_flushed();
-                return behind;
+                return behind.batch;
             };
             intake.tell(Err(fault.to_string()));
             batch.tell_flushed();
+            behind.batch.tell_flushed();
+            behind.is_told = true;
             let is_away = fault.retry == Retry::Safe || fault.kind == Kind::Refused;
             refused += u32::from(!is_away);
-            if has_ended || refused >= REFUSED_MAX {
+            if refused >= REFUSED_MAX {
                 intake.done(count, bytes, false);
-                return behind;
+                return behind.batch;
             }
-            has_ended = wait_for(pause, commands, &mut behind).await;
+            if behind.has_ended {
+                // Nor would what came behind it be written.
+                let Batch { spans, bytes: more, .. } = behind.batch;
+                intake.done(count + spans.len(), bytes + more, false);
+                return Batch::default();
+            }
+            _ = behind.during(std::future::pending::<()>(), [pause, Duration::ZERO], commands).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -235,23 +248,32 @@ impl Writer {
     }
 }
 
-/// Waits before a batch is tried again, while others come in. Answers whether no more can come: then it does not wait.
-async fn wait_for(pause: Duration, commands: &mut Commands, behind: &mut Batch) -> bool {
-    let mut over = std::pin::pin!(tokio::time::sleep(pause));
-    loop {
-        tokio::select! {
-            command = commands.recv() => match command {
-                None => return true,
-                Some(Command::Spans(spans, weight)) => {
-                    behind.spans.extend(spans);
-                    behind.bytes += weight;
-                }
-                Some(Command::Flush(done)) => {
-                    // The trouble is told already.
-                    _ = done.send(());
-                }
-            },
-            () = &mut over => return false,
+impl Behind {
+    /// Does something while others come in, for as long as the first time says, or for the second one more when no more
+    /// can come.
+    async fn during<T>(
+        &mut self,
+        doing: impl Future<Output = T>,
+        [longest, at_end]: [Duration; 2],
+        commands: &mut Commands,
+    ) -> Option<T> {
+        let mut doing = std::pin::pin!(doing);
+        let longest = if self.has_ended { at_end } else { longest };
+        let mut over = std::pin::pin!(tokio::time::sleep(longest));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut doing => return Some(done),
+                () = &mut over => return None,
+                command = commands.recv(), if !self.has_ended => match command {
+                    None => {
+                        self.has_ended = true;
+                        over.as_mut().reset(tokio::time::Instant::now() + at_end);
+                    }
+                    Some(Command::Flush(done)) if self.is_told => _ = done.send(()),
+                    Some(command) => self.batch.put(command),
+                },
+            }
         }
     }
 }
