@@ -5,7 +5,7 @@ use crate::answer::{Cause, Reason};
 use crate::backend::LocalEndpoint;
 use crate::engine::Gateway;
 use crate::exchange::{Exchange, LogChoice, RareNotes};
-use crate::spans::{Carried, Tried, Tries};
+use crate::spans::{Carried, Copied, Tried, Tries};
 use crate::table::LocalRoute;
 use crate::tap::Watched;
 use base::{Moment, UnixTime};
@@ -230,6 +230,16 @@ impl Account {
         if self.gateway.plane().settings.spans.is_some() {
             self.tries.end(tried);
         }
+    }
+
+    /// A copy of the request or of its answer is sent elsewhere: where there are spans, it has one of its own.
+    pub(crate) fn begin_copy(&self, exchange: &Exchange) -> Option<Copied> {
+        let plane = self.gateway.plane();
+        plane.settings.spans.as_ref()?;
+        let (begun, begun_unix) = plane.builder.clock.both();
+        let trace = self.trace.child(&exchange.chance);
+        let (route, edge) = (exchange.route.clone(), self.edge.clone());
+        Some(Copied { trace, route, edge, begun, begun_unix })
     }
 
     /// A backend was asked.

@@ -248,7 +248,7 @@ impl Gateway {
         depth: usize,
     ) -> Response {
         let mirrored = !exchange.notes.mirrors.is_empty();
-        self.send_mirrors(exchange);
+        self.send_mirrors(exchange, account);
         match &route.target {
             Target::Shunt => {
                 // A mirror sees the body as it passes, and nobody else would let it pass.
@@ -369,7 +369,7 @@ impl Handler for Gateway {
             Some(refusal) => refusal,
             None => self.carry(&mut exchange, &mut account, 0).await,
         };
-        self.send_response_copies(&mut exchange);
+        self.send_response_copies(&mut exchange, &account);
         if let Some(reason) = &exchange.notes.reason {
             let route = if Arc::ptr_eq(&exchange.route, &self.core.no_route) { "" } else { &*exchange.route };
             reason.mark(route, &mut response);

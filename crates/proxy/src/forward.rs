@@ -28,9 +28,9 @@ const PAUSE: rules::Backoff =
 const STALE_MAX: usize = 3;
 
 /// A try that gave no usable response.
-struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
-    cause: Cause,
+    pub(crate) cause: Cause,
     fault: Fault,
     /// Whether no byte of the request was sent.
     unsent: bool,
@@ -432,7 +432,7 @@ fn switched(
 }
 
 #[cold]
-fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
+pub(crate) fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
     let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let status = if late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
     let cause =
@@ -441,7 +441,7 @@ fn connect_failure(fault: Fault, deadline: Option<Instant>) -> Failure {
 }
 
 #[cold]
-fn send_failure(fault: Fault) -> Failure {
+pub(crate) fn send_failure(fault: Fault) -> Failure {
     let (status, cause) = match (fault.blame, fault.kind) {
         (Blame::Caller, kind) => body_failure(kind),
         (_, Kind::Timeout) => (StatusCode::GATEWAY_TIMEOUT, Cause::RESPONSE_TIMEOUT),

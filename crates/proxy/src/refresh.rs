@@ -39,7 +39,7 @@ impl Gateway {
             Outcome::Next { ran } => (self.ask(route, &mut exchange, &mut account, 0).await, ran),
         };
         route.chain.response_to(&mut exchange, &mut response, ran, from - 1).await;
-        self.send_response_copies(&mut exchange);
+        self.send_response_copies(&mut exchange, &account);
         drain(response).await;
     }
 }

@@ -1,5 +1,5 @@
 //! What a request leaves for whoever looks at traces: one span of the request as it came in and one of each try at a
-//! backend, below it. A call that a service declared is told as a call of that service, since nobody else may tell it;
+//! backend and of each copy that goes elsewhere, below it. A call that a service declared is told as a call of that service, since nobody else may tell it;
 //! any other request is one that the gateway served.
 
 use crate::backend::LocalEndpoint;
@@ -8,9 +8,9 @@ use base::{Moment, SpanId, UnixTime};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::spans::{Draft, Ended, Kind, ROUTE_TAG, Recorder, Sample, Side, TagWriter};
+use telemetry::spans::{COPY_TAG, Draft, Ended, Kind, ROUTE_TAG, Recorder, Sample, Side, TagWriter};
 use telemetry::{Propagation, Record, TraceContext};
-use wire::{Edge, Ending};
+use wire::{Edge, Ending, Origin};
 
 /// Tries of one request that are remembered; what lies between the first of them and the last is left out.
 const TRIES_MAX: usize = 16;
@@ -84,6 +84,17 @@ impl Tries {
     }
 }
 
+/// A copy of a request or of its answer on its way to somebody else than its backend.
+pub(crate) struct Copied {
+    /// Its own span, below the request's.
+    pub(crate) trace: TraceContext,
+    /// The route that has it sent.
+    pub(crate) route: Arc<str>,
+    pub(crate) edge: Option<Arc<Edge>>,
+    pub(crate) begun: Moment,
+    pub(crate) begun_unix: UnixTime,
+}
+
 /// A request that has ended.
 pub(crate) struct Carried<'a> {
     pub(crate) record: &'a Record<'a>,
@@ -123,6 +134,29 @@ impl Spans {
         }
     }
 
+    /// Puts the span of a copy that was sent, if its trace is recorded: nobody knows yet how the request ends.
+    pub(crate) fn put_copy(
+        &self,
+        copied: &Copied,
+        (method, origin): (&str, &Origin),
+        tried: &Tried,
+        worker: usize,
+    ) {
+        if !copied.trace.sampled {
+            return;
+        }
+        let time = (copied.begun_unix, tried.at.since(copied.begun));
+        let (name, remote) = ((method, ""), side_of(origin, None));
+        let draft = self.draft(copied.edge.as_deref(), copied.trace, Kind::Client, name, time, remote);
+        self.recorder.put(worker, &draft, |tags| {
+            tags.put("http.request.method", method);
+            tags.put("server.address", &origin.host);
+            tags.put(ROUTE_TAG, &copied.route);
+            tags.put(COPY_TAG, "true");
+            put_end(tags, tried, false);
+        });
+    }
+
     fn put_request(&self, carried: &Carried<'_>, failed: bool, kept: &str) {
         let record = carried.record;
         let pattern = carried.route.and_then(|route| route.pattern.as_deref()).unwrap_or_default();
@@ -131,7 +165,8 @@ impl Spans {
             Some(edge) => (Kind::Client, Side { service: &edge.callee, ..Side::default() }),
             None => (Kind::Server, Side { ip: record.remote, ..Side::default() }),
         };
-        let draft = self.draft(carried, record.trace, kind, name, (record.start, record.duration), remote);
+        let time = (record.start, record.duration);
+        let draft = self.draft(carried.edge, record.trace, kind, name, time, remote);
         self.recorder.put(carried.worker, &draft, |tags| {
             tags.put("http.request.method", record.method);
             tags.number("http.response.status_code", record.status.into());
@@ -160,18 +195,14 @@ impl Spans {
             Target::Upstream(upstream) => upstream.service_name(),
             _ => None,
         };
-        let remote = Side {
-            service: service.unwrap_or(&origin.host),
-            ip: origin.host.parse::<IpAddr>().ok(),
-            port: origin.port,
-        };
         // The answer of the last one was passed on until the request ended.
         let is_last = carried.tries.last.as_ref().is_some_and(|last| last.span == one.span);
         let ended =
             one.ended.filter(|tried| !is_last || tried.status == 0).map_or(carried.now, |tried| tried.at);
         let begun = UnixTime(record.start.0 + one.begun.since(carried.at));
         let time = (begun, ended.since(one.begun));
-        let draft = self.draft(carried, trace, Kind::Client, (record.method, ""), time, remote);
+        let (name, remote) = ((record.method, ""), side_of(origin, service));
+        let draft = self.draft(carried.edge, trace, Kind::Client, name, time, remote);
         self.recorder.put(carried.worker, &draft, |tags| {
             tags.put("http.request.method", record.method);
             if number > 0 {
@@ -183,27 +214,20 @@ impl Spans {
                 // The caller left; that is no failure of the backend.
                 return tags.put_some("tombolo.reason", record.reason.map(|reason| reason.cause));
             };
-            if tried.status != 0 {
-                tags.number("http.response.status_code", tried.status.into());
-            }
-            tags.put_some("tombolo.reason", Some(tried.cause));
-            let broke_off = is_last && carried.ending == Some(Ending::Failed);
-            if broke_off || !tried.cause.is_empty() || tried.status >= FAILED_FROM {
-                put_error(tags, tried.cause, tried.status);
-            }
+            put_end(tags, &tried, is_last && carried.ending == Some(Ending::Failed));
         });
     }
 
     fn draft<'a>(
         &'a self,
-        carried: &Carried<'a>,
+        edge: Option<&'a Edge>,
         trace: TraceContext,
         kind: Kind,
         name: (&'a str, &'a str),
         (begun, took): (UnixTime, Duration),
         remote: Side<'a>,
     ) -> Draft<'a> {
-        let service = carried.edge.map_or(self.service, |edge| (self.caller)(&edge.caller));
+        let service = edge.map_or(self.service, |edge| (self.caller)(&edge.caller));
         let local = Side { service, ..Side::default() };
         Draft {
             trace: trace.trace,
@@ -216,6 +240,26 @@ impl Spans {
             local,
             remote,
         }
+    }
+}
+
+/// A backend, by the name of its service if it has one.
+fn side_of<'a>(origin: &'a Origin, service: Option<&'a str>) -> Side<'a> {
+    Side {
+        service: service.unwrap_or(&origin.host),
+        ip: origin.host.parse::<IpAddr>().ok(),
+        port: origin.port,
+    }
+}
+
+/// Says how a try ended, whose answer may have broken off.
+fn put_end(tags: &mut TagWriter<'_>, tried: &Tried, broke_off: bool) {
+    if tried.status != 0 {
+        tags.number("http.response.status_code", tried.status.into());
+    }
+    tags.put_some("tombolo.reason", Some(tried.cause));
+    if broke_off || !tried.cause.is_empty() || tried.status >= FAILED_FROM {
+        put_error(tags, tried.cause, tried.status);
     }
 }
 

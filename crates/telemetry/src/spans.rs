@@ -24,7 +24,7 @@ pub use merge::merged;
 pub use query::{Query, parse_annotations, write_annotations};
 pub use recorder::{BUFFER_BYTES_MAX, Recorder};
 pub use sampling::Sample;
-pub use span::{Annotation, Endpoint, Kind, MESSAGING_TAG, ROUTE_TAG, Span, TraceKey, parse_id};
+pub use span::{Annotation, COPY_TAG, Endpoint, Kind, MESSAGING_TAG, ROUTE_TAG, Span, TraceKey, parse_id};
 pub use store::{Counts, Settings, SpanStore};
 pub use tail::{Ended, Tail};
 pub use tree::{Node, Tree};

@@ -93,6 +93,74 @@ async fn a_request_and_its_try_are_spans_of_the_caller_s_trace() {
 }
 
 #[tokio::test]
+async fn each_copy_is_a_span_of_its_own() {
+    let (backend, shadow, archive) = (Backend::echo().await, Backend::echo().await, Backend::echo().await);
+    let gone = Backend::refusing().await;
+    let routes = format!(
+        r#"
+        r: Path("/a") -> tee("{}") -> tee("http://{gone}") -> teeResponse("{}") -> "{backend}";
+        l: Path("/l") -> teeLoopback("x") -> "{backend}";
+        x: Path("/l") && Tee("x") -> "{backend}";"#,
+        shadow.url(),
+        archive.url(),
+        backend = backend.url()
+    );
+    let (world, recorder) = world(1.0, &routes).await;
+    world.ask("POST /a\n\nhello").await;
+    let mut spans = left(&world, &recorder).await;
+    let seen = (shadow.first().await, archive.first().await);
+    eventually("all copies have ended", || {
+        spans.extend(recorder.take());
+        spans.len() == 5
+    })
+    .await;
+    let mut told = lines(&spans);
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "CLIENT gateway>127.0.0.1 post: error=connection_refused copy=true reason=connection_refused route=r",
+            "CLIENT gateway>127.0.0.1 post: status_code=200 copy=true route=r",
+            "CLIENT gateway>127.0.0.1 post: status_code=200 copy=true route=r",
+            "CLIENT gateway>127.0.0.1 post: status_code=200 route=r",
+            "SERVER gateway> post /a: status_code=200 http.route=/a route=r url.path=/a",
+        ]
+    );
+    let request = spans.iter().find(|span| span.parent == 0).unwrap();
+    assert!(spans.iter().all(|span| span.trace == request.trace));
+    // Each has heard which span is its own.
+    for seen in [&seen.0, &seen.1] {
+        let id = u64::from_str_radix(&seen.header("traceparent").unwrap()[36..52], 16).unwrap();
+        let own = spans.iter().find(|span| span.id == id).unwrap();
+        assert_eq!((own.parent, own.tag("tombolo.copy")), (request.id, Some("true")));
+    }
+    // One that comes back is a request of its own, below the one that it is a copy of.
+    world.ask("GET /l").await;
+    let mut spans = left(&world, &recorder).await;
+    eventually("the copy has ended", || {
+        spans.extend(recorder.take());
+        spans.len() == 4
+    })
+    .await;
+    let request = spans.iter().find(|span| span.parent == 0).unwrap();
+    let copy = spans.iter().find(|span| span.tag(ROUTE_TAG) == Some("x") && span.parent == request.id);
+    assert!(copy.is_some(), "{:?}", lines(&spans));
+}
+
+#[tokio::test]
+async fn a_copy_is_not_told_without_its_request() {
+    let (backend, shadow) = (Backend::echo().await, Backend::echo().await);
+    let routes = format!(r#"r: * -> tee("{}") -> "{}""#, shadow.url(), backend.url());
+    let (world, recorder) = world(0.0, &routes).await;
+    world.ask("GET /").await;
+    world.ask("GET /").await;
+    shadow.wait_for(2).await;
+    // The first is rare and kept, but that was not known when its copy was sent.
+    let spans = lines(&left(&world, &recorder).await);
+    assert!(spans.len() == 2 && spans.iter().all(|span| !span.contains("copy")), "{spans:?}");
+}
+
+#[tokio::test]
 async fn each_try_is_a_span_of_its_own() {
     let backend = Backend::start(|seen| match seen.number {
         0 => Reply::nothing().then_close(),

@@ -2,7 +2,7 @@
 //! were a second try. Spans of whoever only carries calls, such as the gateway, make no service of it.
 
 use super::Facts;
-use crate::spans::{Kind, Node, Span, Tree};
+use crate::spans::{COPY_TAG, Kind, Node, Span, Tree};
 
 /// Bytes of a name that count: longer ones that begin alike are one.
 const NAME_BYTES_MAX: usize = 256;
@@ -125,7 +125,7 @@ impl<'a, 'f> Walk<'a, 'f> {
             let (above, below) = (&nodes[at].span, &node.span);
             if above.kind == Some(Kind::Client) {
                 let is_carried = facts.is_carrier(&below.local.service);
-                let is_try = is_carried || below.local.service == above.local.service;
+                let is_try = (is_carried || below.local.service == above.local.service) && !is_copy(below);
                 is_passed[at] |=
                     below.kind == Some(Kind::Server) || (below.kind == Some(Kind::Client) && is_try);
                 is_heard[at] |= below.local.service == above.remote.service;
@@ -141,6 +141,8 @@ impl<'a, 'f> Walk<'a, 'f> {
         let local = self.service(&span.local.service);
         let service = local.or(before.service);
         match span.kind {
+            // Nobody waits for it, nor for what it makes others do.
+            Some(Kind::Client) if is_copy(span) => (served(at), None),
             Some(Kind::Client) if self.is_passed[at] => {
                 (Context { service, client: Some(at), within: Some(at), ..before }, None)
             }
@@ -176,6 +178,10 @@ impl<'a, 'f> Walk<'a, 'f> {
     fn service(&self, name: &'a str) -> Option<&'a str> {
         Some(short(name)).filter(|name| !name.is_empty() && !self.facts.is_carrier(name))
     }
+}
+
+fn is_copy(span: &Span) -> bool {
+    span.tag(COPY_TAG).is_some()
 }
 
 /// Where something new begins, for which this node is at work.

@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The tag of spans of requests that Tombolo carries: the id of their route.
 pub const ROUTE_TAG: &str = "tombolo.route";
+
+/// The tag of a copy of a request that was sent elsewhere, and that nobody waits for.
+pub const COPY_TAG: &str = "tombolo.copy";
 /// The tag of spans of messages, and its value in those that Tombolo carries.
 pub const MESSAGING_TAG: (&str, &str) = ("messaging.system", "tombolo");
 

@@ -100,6 +100,17 @@ fn nobody_waits_for_what_is_done_with_a_message() {
 }
 
 #[test]
+fn nobody_waits_for_a_copy_that_goes_elsewhere() {
+    let lines = "1 - SERVER gateway - /a 0 90
+        2 1 CLIENT gateway web get 5 80
+        3 2 SERVER web - get 10 70
+        4 1 CLIENT gateway shadow get 5 500 tombolo.copy=true
+        5 4 SERVER shadow - get 10 400
+        6 5 CLIENT shadow db get 20 300";
+    assert_eq!(told(spans(lines), &carried()), "->web /a\n->shadow get\nshadow>db get in 1 unserved\n");
+}
+
+#[test]
 fn what_is_called_may_be_told_by_its_caller_alone() {
     let lines = "1 - - web - work 0 90
         2 1 - web db query 5 6
