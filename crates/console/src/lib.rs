@@ -75,6 +75,8 @@ pub mod bounds {
     pub const NODES_MAX: usize = 60;
     /// Recent traces whose calls tell how long calls take.
     pub const SAMPLED_TRACES: usize = 500;
+    /// How long a page waits for spans while their store is known to be in trouble.
+    pub const TROUBLED_WAIT: Duration = Duration::from_secs(1);
 }
 
 /// What the pages are about: handles of everything that runs.
@@ -238,6 +240,18 @@ impl Console {
             Err(problem) if wants_json => problem.into_json(),
             Err(problem) => problem.into_page(self),
         }
+    }
+}
+
+/// Asks for spans. A store in trouble may be one that does not answer, which holds up no page for long.
+async fn ask_spans<T>(
+    spans: &SpanStore,
+    question: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Problem> {
+    let Some(trouble) = spans.trouble() else { return Ok(question.await?) };
+    match tokio::time::timeout(bounds::TROUBLED_WAIT, question).await {
+        Ok(answered) => Ok(answered?),
+        Err(_) => Err(Problem::new(Kind::Unavailable, trouble)),
     }
 }
 

@@ -3,15 +3,15 @@
 
 use crate::history::{GATEWAY, Owners};
 use crate::problem::Problem;
-use crate::{About, Console, FRESH, aside, bounds};
-use base::Moment;
+use crate::{About, Console, FRESH, aside, ask_spans, bounds};
+use base::{Fault, Moment};
 use control::State;
 use eskip::Backend;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use telemetry::metrics::RouteTotals;
-use telemetry::spans::{Call, Link, Query, calls_of};
+use telemetry::spans::{Call, Link, Query, SpanStore, calls_of};
 
 /// Minutes of spans that are looked at, the one that has begun included.
 const MINUTES: u64 = 5;
@@ -24,6 +24,8 @@ pub(crate) const LEFT_OUT_MIN: f64 = 0.01;
 pub(crate) struct Map {
     /// Whether spans are taken.
     pub(crate) has_traces: bool,
+    /// Why spans are not shown, or not written.
+    pub(crate) trouble: Option<String>,
     /// Seconds of spans that are counted.
     pub(crate) spans_seconds: f64,
     /// The share of the requests from outside whose traces are not recorded, about.
@@ -119,6 +121,8 @@ pub(crate) struct Facts {
     pub(crate) services: Vec<(String, State, usize)>,
     /// What spans show, if they are taken, and of how many seconds.
     pub(crate) spans: Option<(Vec<Link>, f64)>,
+    /// Why they are not shown, or not written.
+    pub(crate) trouble: Option<String>,
     /// Some of those calls with their durations.
     pub(crate) calls: Vec<Call>,
     /// What came in for each service that a route leads to, and within how many seconds.
@@ -172,19 +176,31 @@ async fn facts(console: &Console) -> Result<Facts, Problem> {
     if let Some(spans) = &console.spans {
         let now_ms = console.clock.unix().micros() / 1_000;
         let start_ms = (now_ms / 60_000).saturating_sub(MINUTES - 1) * 60_000;
-        let links = spans.dependencies(start_ms, now_ms).await?;
-        let recent = Query {
-            end_ms: now_ms.max(1),
-            lookback_ms: (now_ms - start_ms).max(1),
-            limit: bounds::SAMPLED_TRACES,
-            ..Query::default()
-        };
-        // Of a service's calls, those of the latest traces tell how long they take.
-        let traces = spans.search(recent).await?;
-        facts.calls = aside(move || traces.into_iter().flat_map(calls_of).collect()).await?;
-        facts.spans = Some((links, (now_ms - start_ms) as f64 / 1e3));
+        match ask_spans(spans, shown(spans, start_ms, now_ms)).await {
+            Ok((links, calls)) => {
+                facts.spans = Some((links, (now_ms - start_ms) as f64 / 1e3));
+                facts.calls = calls;
+                facts.trouble = spans.trouble();
+            }
+            // What the gateway counts itself is shown all the same.
+            Err(problem) => facts.trouble = Some(problem.text().to_owned()),
+        }
     }
     Ok(facts)
+}
+
+/// What spans between two times show: who calls whom, and some of those calls.
+async fn shown(spans: &SpanStore, start_ms: u64, now_ms: u64) -> Result<(Vec<Link>, Vec<Call>), Fault> {
+    let links = spans.dependencies(start_ms, now_ms).await?;
+    let recent = Query {
+        end_ms: now_ms.max(1),
+        lookback_ms: (now_ms - start_ms).max(1),
+        limit: bounds::SAMPLED_TRACES,
+        ..Query::default()
+    };
+    // Of a service's calls, those of the latest traces tell how long they take.
+    let traces = spans.search(recent).await?;
+    Ok((links, aside(move || traces.into_iter().flat_map(calls_of).collect()).await?))
 }
 
 /// Whose requests each route carries.
@@ -263,7 +279,8 @@ pub(crate) fn assemble(facts: Facts) -> Map {
     let drawn: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     edges.retain(|edge| drawn.contains(&*edge.from) && drawn.contains(&*edge.to));
     Map {
-        has_traces: facts.spans.is_some(),
+        has_traces: facts.spans.is_some() || facts.trouble.is_some(),
+        trouble: facts.trouble,
         spans_seconds,
         left_out_share,
         requests_seconds: facts.requests_seconds,
@@ -360,6 +377,7 @@ pub(crate) mod tests {
             asked: BTreeMap::from([("web".to_owned(), counted(600, 6))]),
             left_out: 0,
             requests_seconds: 60.0,
+            trouble: None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::map::{self, Edge, EdgeSource, Flow, LEFT_OUT_MIN, Map, Node, NodeKind
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::{Console, answer, units};
+use base::Kind;
 use control::State;
 use maud::{Markup, html};
 use std::fmt::Write as _;
@@ -57,6 +58,7 @@ impl View for Overview {
                      itself and what the manifest declares."
                 }
             }
+            (trouble(&self.map))
             section aria-labelledby="map-title" {
                 h2 #map-title { "Service map" }
                 div.scroll tabindex="0" role="region" aria-label="Service map, drawn" { (drawing(&self.map)) }
@@ -73,12 +75,21 @@ impl View for Overview {
     }
 
     fn live(&self, _viewer: &Viewer) -> Vec<(&'static str, Markup)> {
-        vec![("map", drawing(&self.map)), ("calls", calls(&self.map))]
+        vec![("trouble", trouble(&self.map)), ("map", drawing(&self.map)), ("calls", calls(&self.map))]
     }
 
     fn json(&self) -> String {
         answer::json_of(&*self.map)
     }
+}
+
+/// What is the matter with spans.
+fn trouble(map: &Map) -> Markup {
+    let told = map.trouble.as_deref().map(|trouble| {
+        Problem::new(Kind::Unavailable, format!("spans are not kept or not shown now: {trouble}"))
+            .hint("until they are, the map has what the gateway counts itself; spans that come in wait")
+    });
+    html! { div #trouble { @if let Some(told) = told { (told.render()) } } }
 }
 
 /// Where a node leads to: what is known of the service.
@@ -270,7 +281,7 @@ fn calls(map: &Map) -> Markup {
                     }
                 }
                 p.note {
-                    @if map.has_traces {
+                    @if map.spans_seconds > 0.0 {
                         "Spans: the last " (units::duration(map.spans_seconds * 1e6)) "; durations of the latest \
                          traces among them. "
                     }

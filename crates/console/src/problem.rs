@@ -53,6 +53,11 @@ impl Problem {
         self
     }
 
+    /// What is the matter, in a sentence.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// As a part of a page, such as above a form whose input was wrong.
     pub(crate) fn render(&self) -> maud::Markup {
         html! {

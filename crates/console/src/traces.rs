@@ -6,8 +6,8 @@ use crate::asked::{Asked, Form, segment};
 use crate::pages::View;
 use crate::problem::Problem;
 use crate::waterfall::services;
-use crate::{Console, answer, aside, units};
-use base::Kind;
+use crate::{Console, answer, aside, ask_spans, units};
+use base::{Fault, Kind};
 use maud::{Markup, html};
 use serde::Serialize;
 use telemetry::spans::{Query, Span, SpanStore, TraceKey, merged, parse_annotations};
@@ -102,8 +102,8 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Traces, Probl
     };
     let now_ms = console.clock.unix().micros() / 1_000;
     let found = match filled.and_then(|filled| wanted(&filled, now_ms)) {
-        Ok(Wanted::Id(key)) => spans.traces(vec![key]).await.map_err(Problem::from),
-        Ok(Wanted::Query(query)) => spans.search(query).await.map_err(Problem::from),
+        Ok(Wanted::Id(key)) => ask_spans(spans, spans.traces(vec![key])).await,
+        Ok(Wanted::Query(query)) => ask_spans(spans, spans.search(query)).await,
         Err(problem) => Err(problem),
     };
     match found {
@@ -113,12 +113,14 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Traces, Probl
         Err(problem) => return Err(problem),
     }
     if asked.form == Form::Page {
-        page.offered = offered(spans, &page.asked.service_name).await?;
+        // A form without its choices is one all the same.
+        let offered = ask_spans(spans, offered(spans, &page.asked.service_name)).await;
+        page.offered = offered.unwrap_or_default();
     }
     Ok(page)
 }
 
-async fn offered(spans: &SpanStore, service: &str) -> Result<Offered, Problem> {
+async fn offered(spans: &SpanStore, service: &str) -> Result<Offered, Fault> {
     let some = |names: std::collections::BTreeSet<String>| names.into_iter().take(OFFERED_MAX).collect();
     let mut offered = Offered { services: some(spans.services().await?), ..Offered::default() };
     if !service.is_empty() {

@@ -1,9 +1,12 @@
 //! The overview: the map of what spans and the gateway show, as it changes.
 
 use crate::world::{Wished, World, peer, span};
+use base::Clock;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use std::time::Duration;
+use store::Time;
+use telemetry::spans::{Settings, SpanStore};
 
 const ROUTES: &str = r#"front: Path("/") -> "service://web"; api: Path("/api") -> "https://api.example.com"; own: Path("/own") -> <shunt>;"#;
 
@@ -50,6 +53,25 @@ async fn routes_and_spans_make_one_map() {
         page.contains("<svg class=\"map") && page.contains("href=\"/traces?serviceName=cart\""),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn while_the_store_of_spans_is_away_the_pages_show_what_else_is_known_and_say_so() {
+    let gone = testkit::Backend::refusing().await;
+    let url = format!("postgres://ann:secret@{gone}/spans");
+    let opened = SpanStore::open_postgres(&url, Settings::default(), Clock::system(), Time::Server).await;
+    let world = World::new(ROUTES, Wished { spans: Some(opened.unwrap().0), ..Wished::default() });
+    let map = world.get("/overview.json").await.json();
+    let trouble = format!("cannot connect to database `spans` at `{gone}`");
+    assert!(map["trouble"].as_str().unwrap().starts_with(&trouble), "{map}");
+    assert_eq!((&map["edges"][1]["to"], &map["edges"][1]["source"]), (&"web".into(), &"declared".into()));
+    for path in ["/", "/traces"] {
+        let page = world.get(path).await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(page.text.contains(&trouble) && !page.text.contains("secret"), "{}", page.text);
+    }
+    assert_eq!(world.get("/services").await.status, StatusCode::OK);
+    assert_eq!(world.get("/traces.json").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use http::StatusCode;
 const TRACE: &str = "00000000000000010000000000000001";
 
 fn world() -> World {
-    World::new("", Wished { streams: true, traces: true })
+    World::new("", Wished { streams: true, traces: true, ..Wished::default() })
 }
 
 fn caused_by(position: i64) -> String {

@@ -37,6 +37,8 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Wished {
     pub(crate) traces: bool,
+    /// Where they are kept; in files if that is not said.
+    pub(crate) spans: Option<SpanStore>,
     pub(crate) streams: bool,
 }
 
@@ -105,10 +107,11 @@ impl World {
             dir: folder.path().to_owned(),
             guard: None,
         });
-        let spans = wished.traces.then(|| {
+        let files = || {
             let dir = folder.path().join("traces");
             SpanStore::open(&dir, telemetry::spans::Settings::default(), clock.clone()).unwrap().0
-        });
+        };
+        let spans = wished.spans.or_else(|| wished.traces.then(files));
         let (store, consumers) = match wished.streams.then(|| message_plane(folder.path(), &clock)) {
             Some((store, consumers)) => (Some(store), Some(consumers)),
             None => (None, None),
