@@ -2,6 +2,7 @@
 //! writer thread sequences and makes groups durable; readers read files beside it. The bytes are described in
 //! `docs/store-format.md`.
 
+mod beside;
 mod call;
 mod disk;
 mod dump;

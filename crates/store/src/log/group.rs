@@ -8,9 +8,11 @@ use base::Fault;
 use std::collections::{HashMap, HashSet};
 
 /// Memory for records that is kept from group to group. One large call does not hold its size for ever.
-const KEPT_BYTES: usize = 8 << 20;
+const KEPT_BYTES: usize = 2 << 20;
 /// Streams whose versions are kept from group to group.
 const KEPT_VERSIONS: usize = 8 << 10;
+/// Groups that may be in no index yet: one that is written, and one that is durable.
+const NOT_INDEXED: u64 = 2;
 
 /// What the group asks about the messages before it.
 pub(crate) trait Before {
@@ -31,14 +33,44 @@ pub(crate) struct Decided {
 pub(crate) struct Group {
     /// Where in the segment it begins.
     pub(crate) offset: u32,
+    /// The global position of its first message.
+    pub(crate) first: i64,
     /// The records.
     pub(crate) bytes: Vec<u8>,
     pub(crate) decided: Vec<Decided>,
     /// Of each message taken, the offset in the segment.
     pub(crate) places: Vec<u32>,
     ids: HashSet<Uuid>,
-    /// Of streams that were appended to, by this group or before it. Many are soon appended to again.
-    versions: HashMap<Box<str>, i64>,
+}
+
+/// The versions of streams that were appended to, by groups that no index has yet or before them: many are soon
+/// appended to again.
+#[derive(Default)]
+pub(crate) struct Versions {
+    known: HashMap<Box<str>, Version>,
+    /// Groups that were begun.
+    groups: u64,
+}
+
+struct Version {
+    version: i64,
+    /// The group that appended last.
+    group: u64,
+}
+
+impl Versions {
+    /// A group begins; all but the last [`NOT_INDEXED`] before it are in an index.
+    pub(crate) fn begin_group(&mut self) {
+        self.groups += 1;
+        if self.known.len() > KEPT_VERSIONS {
+            self.known.retain(|_, known| known.group + NOT_INDEXED >= self.groups);
+        }
+    }
+
+    /// What was appended last was not, and what the versions would be, they are not.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
 }
 
 /// What the next message gets.
@@ -49,32 +81,34 @@ pub(crate) struct Next {
 }
 
 impl Group {
-    /// Begins anew, at an offset of the segment.
-    pub(crate) fn begin(&mut self, offset: u32) {
-        self.offset = offset;
+    /// Begins anew, at an offset of the segment and a global position.
+    pub(crate) fn begin(&mut self, offset: u32, first: i64) {
+        (self.offset, self.first) = (offset, first);
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.decided.clear();
         self.places.clear();
         self.ids.clear();
-        if self.versions.len() > KEPT_VERSIONS {
-            self.versions = HashMap::new();
-        }
     }
 
-    /// Begins anew after a group that was not appended: what the streams' versions would be, they are not.
-    pub(crate) fn take_back(&mut self, offset: u32) {
-        self.versions.clear();
-        self.begin(offset);
+    /// Whether a message of this id was taken.
+    pub(crate) fn has(&self, id: Uuid) -> bool {
+        self.ids.contains(&id)
     }
 
     /// Decides upon a call: all of it is taken or nothing. `next` is moved on by what is taken.
-    pub(crate) fn decide(&mut self, mut request: Request, next: &mut Next, before: &dyn Before) {
+    pub(crate) fn decide(
+        &mut self,
+        mut request: Request,
+        next: &mut Next,
+        versions: &mut Versions,
+        before: &dyn Before,
+    ) {
         let (bytes, messages, first) = (self.bytes.len(), self.places.len(), next.global_position);
         let mut answer = std::mem::take(&mut request.appended);
-        let refused = self.sequence(&request.call, next, before, &mut answer).err();
+        let refused = self.sequence(&request.call, next, versions, before, &mut answer).err();
         if refused.is_some() {
-            self.give_back(&request.call, self.places.len() - messages, answer.len());
+            self.give_back(&request.call, versions, self.places.len() - messages, answer.len());
             self.bytes.truncate(bytes);
             self.places.truncate(messages);
             next.global_position = first;
@@ -84,7 +118,7 @@ impl Group {
 
     /// Takes back what a call that is refused left so far: the ids of its first messages, the versions of its first
     /// streams.
-    fn give_back(&mut self, call: &Call, messages: usize, appends: usize) {
+    fn give_back(&mut self, call: &Call, versions: &mut Versions, messages: usize, appends: usize) {
         let mut rest = call.records.as_slice();
         let mut left = messages;
         for (append, nth) in call.appends.iter().zip(0..) {
@@ -96,9 +130,9 @@ impl Group {
             }
             left = left.saturating_sub(append.messages);
             if nth < appends
-                && let Some(version) = self.versions.get_mut(stream)
+                && let Some(known) = versions.known.get_mut(stream)
             {
-                *version -= append.messages as i64;
+                known.version -= append.messages as i64;
             }
         }
     }
@@ -107,15 +141,16 @@ impl Group {
         &mut self,
         call: &Call,
         next: &mut Next,
+        versions: &mut Versions,
         before: &dyn Before,
         appended: &mut Vec<Appended>,
     ) -> Result<(), AppendError> {
         let mut rest = call.records.as_slice();
         for append in &call.appends {
             let stream = Written::first(rest).0.stream();
-            let known = self.versions.get_mut(stream);
+            let known = versions.known.get_mut(stream);
             let actual = match &known {
-                Some(version) => **version,
+                Some(known) => known.version,
                 None => before.version(stream).map_err(AppendError::Failed)?,
             };
             if let Some(expected) = append.expected_version.filter(|expected| *expected != actual) {
@@ -139,9 +174,10 @@ impl Group {
                 record.write_at(&Place { group, global_position, position, time }, &mut self.bytes);
                 next.global_position += 1;
             }
+            let version = Version { version: last_position, group: versions.groups };
             match known {
-                Some(version) => *version = last_position,
-                None => drop(self.versions.insert(stream.into(), last_position)),
+                Some(known) => *known = version,
+                None => drop(versions.known.insert(stream.into(), version)),
             }
             appended.push(Appended {
                 first_position: actual + 1,

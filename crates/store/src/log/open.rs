@@ -1,16 +1,17 @@
 //! Opens a log: finds out what is durable, cuts a torn end, and makes what is missing of the indexes. Only the
 //! last segment is gone through.
 
+use super::beside::Beside;
 use super::disk::{Disk, LOCK, is_unfinished, read_full};
 use super::fetch::io_fault;
-use super::group::Next;
+use super::group::{Group, Next, Versions};
 use super::index::{Part, REMOVED};
 use super::run::{self, Run, Runs};
 use super::segment::{self, HEADER_BYTES, Segment};
 use super::shared::{Map, Shared};
 use super::tail::{Entry, Tail};
 use super::wide::{self, WideFilter};
-use super::writer::{Active, SPARE, Writer};
+use super::writer::{Active, BESIDE_FROM, GROUP_BYTES_MAX, SPARE, Writer};
 use super::{LogOptions, Recovered};
 use crate::{Json, names};
 use base::{Clock, Fault, Kind};
@@ -62,7 +63,7 @@ pub(crate) fn open(
         offset: end.offset,
         zeros: segment.bytes(),
     };
-    let writer = Writer {
+    let mut writer = Writer {
         shared,
         clock,
         options,
@@ -75,8 +76,17 @@ pub(crate) fn open(
         spare: None,
         cramped: false,
         widening: None,
+        open: Group::default(),
+        written: None,
+        durable: None,
+        idle: Vec::new(),
+        versions: Versions::default(),
+        beside: Beside::new(options.background),
+        beside_from: BESIDE_FROM,
+        group_bytes_max: GROUP_BYTES_MAX,
         wakers: Vec::new(),
     };
+    writer.begin_group();
     Ok((writer, recovered))
 }
 

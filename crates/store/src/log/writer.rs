@@ -1,9 +1,10 @@
-//! The one thread that appends. It takes the calls that came in while the disk was busy as one group, writes
-//! them, makes them durable with one sync, shows them to the readers, and only then answers.
+//! The one thread that appends. It takes the calls that came in while the disk was busy as one group, has them written
+//! and made durable with one sync, shows them to the readers, and only then answers.
 
+use super::beside::{Beside, Done, Failure, Job};
 use super::call::{Command, Request};
 use super::disk::{DiskFile, write_zeros};
-use super::group::{Before, Decided, Group, Next};
+use super::group::{Before, Decided, Group, Next, Versions};
 use super::index::Part;
 use super::run::{self, Run};
 use super::segment::{self, HEADER_BYTES};
@@ -19,7 +20,11 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Bytes of a group, but for a single call that has more.
-const GROUP_BYTES_MAX: usize = 4 << 20;
+pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Groups of so many calls are written by a thread of their own, while the next one is decided upon.
+pub(crate) const BESIDE_FROM: usize = 8;
+/// Groups whose memory is kept: there are no more than one decided upon, one written and one answered.
+const IDLE_MAX: usize = 2;
 /// A segment grows by zeros that are written before records are: a sync is faster where it need not note that
 /// the file became longer.
 const GROW_BYTES: u64 = 1 << 20;
@@ -58,6 +63,20 @@ pub(crate) struct Writer {
     pub(crate) cramped: bool,
     /// Makes a filter over many runs.
     pub(crate) widening: Option<JoinHandle<Result<(), Fault>>>,
+    /// Decided upon, and not yet begun to be written.
+    pub(crate) open: Group,
+    /// Being written, beside.
+    pub(crate) written: Option<Group>,
+    /// Durable, and not yet shown or answered.
+    pub(crate) durable: Option<Group>,
+    /// Memory of groups that were answered.
+    pub(crate) idle: Vec<Group>,
+    pub(crate) versions: Versions,
+    pub(crate) beside: Beside,
+    /// Groups of so many calls are written beside.
+    pub(crate) beside_from: usize,
+    /// Bytes of a group, but for its last call.
+    pub(crate) group_bytes_max: usize,
     /// Of callers that have their answers, until they are woken.
     pub(crate) wakers: Vec<Waker>,
 }
@@ -65,112 +84,194 @@ pub(crate) struct Writer {
 impl Writer {
     /// Until nobody can append any more.
     pub(crate) fn run(mut self, mut commands: UnboundedReceiver<Command>) {
-        let mut group = Group::default();
-        let mut next = commands.blocking_recv();
-        while let Some(command) = next {
-            next = self.turn(command, &mut commands, &mut group).or_else(|| commands.try_recv().ok());
-            if next.is_none() {
-                self.shared.callers.wake_others();
-                next = commands.blocking_recv();
-            }
+        while let Some(command) = self.next(&mut commands) {
+            self.turn(command, &mut commands);
         }
         self.rest();
     }
 
+    /// Waits for what is asked next.
+    fn next(&mut self, commands: &mut UnboundedReceiver<Command>) -> Option<Command> {
+        if let Ok(command) = commands.try_recv() {
+            return Some(command);
+        }
+        self.shared.callers.wake_others();
+        commands.blocking_recv()
+    }
+
     /// Waits for what runs beside.
-    pub(crate) fn rest(&mut self) {
-        if let Some(sealing) = self.sealing.take() {
+    pub(crate) fn rest(self) {
+        self.beside.end();
+        if let Some(sealing) = self.sealing {
             // A run that could not be made is made at the next opening.
             drop(sealing.join());
         }
-        if let Some(spare) = self.spare.take() {
+        if let Some(spare) = self.spare {
             drop(spare.join());
         }
-        if let Some(widening) = self.widening.take() {
+        if let Some(widening) = self.widening {
             drop(widening.join());
         }
     }
 
-    /// Does what is asked; of calls of append those that wait behind it, too. Answers what was taken out and is
-    /// still to be done.
-    pub(crate) fn turn(
-        &mut self,
-        command: Command,
-        commands: &mut UnboundedReceiver<Command>,
-        group: &mut Group,
-    ) -> Option<Command> {
-        match command {
-            Command::Seal(answer, _room) => {
-                let sealed = if self.active.offset > HEADER_BYTES { self.roll() } else { Ok(()) };
-                drop(answer.send(sealed.and_then(|()| self.finish_sealing())));
-                None
+    /// Does what is asked, and all that comes in meanwhile. While one group is written, the next is decided upon and
+    /// the one before is answered; a small one is written at once, as giving it to another thread costs more.
+    pub(crate) fn turn(&mut self, first: Command, commands: &mut UnboundedReceiver<Command>) {
+        let mut left = Some(first);
+        loop {
+            left = self.gather(left, commands);
+            self.land();
+            // What came while the disk was busy.
+            left = self.gather(left, commands);
+            let beside = self.durable.is_some() || self.open.decided.len() >= self.beside_from;
+            self.begin_writing(beside);
+            self.finish_durable();
+            if self.written.is_none() {
+                match left.take() {
+                    Some(command) => self.alone(command),
+                    None if self.open.decided.is_empty() => return,
+                    None => {}
+                }
             }
-            Command::Append(first) => self.append(first, commands, group),
         }
     }
 
-    fn append(
+    /// Decides upon calls until there are no more, or enough. Answers what has to wait until all before it is done.
+    fn gather(
         &mut self,
-        first: Request,
+        mut left: Option<Command>,
         commands: &mut UnboundedReceiver<Command>,
-        group: &mut Group,
     ) -> Option<Command> {
-        group.begin(self.active.offset as u32);
-        self.next.time = self.next.time.max(i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX));
-        let mut map = self.shared.map();
-        let (mut waiting, mut left) = (Some(first), None);
-        while let Some(request) = waiting.take() {
-            if self.is_full(group, request.call.records.len()) {
-                self.commit(group);
-                if self.active.offset > HEADER_BYTES
-                    && let Err(fault) = self.roll()
-                {
-                    self.wake(request.answer(Err(AppendError::Failed(fault))));
-                    return None;
+        let map = self.shared.map();
+        if self.open.decided.is_empty() {
+            let now = i64::try_from(self.clock.unix().micros()).unwrap_or(i64::MAX);
+            self.next.time = self.next.time.max(now);
+        }
+        while self.open.bytes.len() < self.group_bytes_max {
+            match left.take().or_else(|| commands.try_recv().ok()) {
+                Some(Command::Append(request)) if !self.is_full(request.call.records.len()) => {
+                    self.decide(request, &map);
                 }
-                group.begin(self.active.offset as u32);
-                map = self.shared.map();
-            }
-            let before = Earlier { shared: &self.shared, map: &map, tail: &self.tail };
-            group.decide(request, &mut self.next, &before);
-            if group.bytes.len() < GROUP_BYTES_MAX {
-                match commands.try_recv() {
-                    Ok(Command::Append(request)) => waiting = Some(request),
-                    other => left = other.ok(),
-                }
+                other => return other,
             }
         }
-        self.commit(group);
         left
     }
 
+    fn decide(&mut self, request: Request, map: &Map) {
+        let not_indexed = [self.written.as_ref(), self.durable.as_ref()];
+        let before = Earlier { shared: &self.shared, map, tail: &self.tail, not_indexed };
+        self.open.decide(request, &mut self.next, &mut self.versions, &before);
+    }
+
     /// Whether the segment has no room for so many bytes behind the group.
-    fn is_full(&self, group: &Group, bytes: usize) -> bool {
-        let end = self.active.offset + (group.bytes.len() + bytes) as u64;
+    fn is_full(&self, bytes: usize) -> bool {
+        let end = self.active.offset + (self.open.bytes.len() + bytes) as u64;
         let messages = self.next.global_position - self.active.first;
         end > self.options.segment_bytes || messages >= self.options.segment_messages as i64
     }
 
-    /// Makes a group durable and visible, and answers.
-    fn commit(&mut self, group: &mut Group) {
+    /// Does what is only done when no group is under way.
+    fn alone(&mut self, command: Command) {
+        let rolled = if self.active.offset > HEADER_BYTES { self.roll() } else { Ok(()) };
+        match (command, rolled) {
+            (Command::Seal(answer, _room), sealed) => {
+                drop(answer.send(sealed.and_then(|()| self.finish_sealing())));
+            }
+            (Command::Append(request), Ok(())) => self.decide(request, &self.shared.map()),
+            (Command::Append(request), Err(fault)) => {
+                self.wake(request.answer(Err(AppendError::Failed(fault))));
+            }
+        }
+    }
+
+    /// Begins to write the group that was decided upon, if there is one, and a new one.
+    fn begin_writing(&mut self, beside: bool) {
+        if self.open.decided.is_empty() {
+            return;
+        }
         // Of the group before, whoever was not woken yet waits no longer than until now.
         self.shared.callers.wake_others();
-        let written = if group.bytes.is_empty() { Ok(()) } else { self.write(&group.bytes) };
-        match written {
-            Ok(()) => {
-                self.publish(group);
-                let answered = |Decided { request, answer }| request.answer(answer);
-                self.wake(group.decided.drain(..).filter_map(answered));
-                group.begin(self.active.offset as u32);
+        let (start, end) = (self.active.offset, self.active.offset + self.open.bytes.len() as u64);
+        let room = if start < end { self.make_room(end) } else { Ok(()) };
+        self.active.offset = end;
+        let mut group = self.begin_group();
+        let job = Job { file: self.active.file.clone(), bytes: std::mem::take(&mut group.bytes), start };
+        match room {
+            Ok(()) if start < end && beside => {
+                self.written = Some(group);
+                self.beside.begin(job);
             }
+            room => {
+                // What this one was compared with is shown before it is answered.
+                self.finish_durable();
+                let result = room.and_then(|()| if start < end { job.run() } else { Ok(()) });
+                if let Some(group) = self.end(group, Done { job: Some(job), result }) {
+                    self.finish(group);
+                }
+            }
+        }
+    }
+
+    /// Waits for the group that is written.
+    fn land(&mut self) {
+        if let Some(group) = self.written.take() {
+            self.shared.callers.wake_others();
+            let done = self.beside.wait();
+            self.durable = self.end(group, done);
+        }
+    }
+
+    /// The group, if it was written.
+    fn end(&mut self, mut group: Group, done: Done) -> Option<Group> {
+        group.bytes = done.job.map_or_else(Vec::new, |job| job.bytes);
+        match done.result {
+            Ok(()) => Some(group),
             Err(failure) => {
-                self.next.global_position -= group.places.len() as i64;
-                // Those refused as well: what they were compared with is gone.
-                let failed =
-                    |decided: Decided| decided.request.answer(Err(AppendError::Failed(failure.fault())));
-                self.wake(group.decided.drain(..).filter_map(failed));
-                group.take_back(self.active.offset as u32);
+                self.fail(group, failure);
+                None
             }
+        }
+    }
+
+    fn finish_durable(&mut self) {
+        if let Some(group) = self.durable.take() {
+            self.finish(group);
+        }
+    }
+
+    /// Shows a group to readers, and answers.
+    fn finish(&mut self, mut group: Group) {
+        self.publish(&group);
+        let answered = |Decided { request, answer }| request.answer(answer);
+        self.wake(group.decided.drain(..).filter_map(answered));
+        self.put_away(group);
+    }
+
+    /// Says of a group that it was not appended, and so of the calls behind it: what they were compared with is gone.
+    fn fail(&mut self, group: Group, failure: Failure) {
+        (self.active.offset, self.next.global_position) = (u64::from(group.offset), group.first);
+        self.versions.forget();
+        self.refuse(group, &failure);
+        let failure = match failure {
+            Failure::Unknown(_, why) => Failure::Broken(self.broken.insert(why).clone()),
+            other => other,
+        };
+        let behind = self.begin_group();
+        self.refuse(behind, &failure);
+    }
+
+    fn refuse(&mut self, mut group: Group, failure: &Failure) {
+        let failed = |decided: Decided| decided.request.answer(Err(AppendError::Failed(failure.fault())));
+        self.wake(group.decided.drain(..).filter_map(failed));
+        self.put_away(group);
+    }
+
+    /// Keeps a group's memory for another.
+    fn put_away(&mut self, mut group: Group) {
+        group.begin(0, 0);
+        if self.idle.len() < IDLE_MAX {
+            self.idle.push(group);
         }
     }
 
@@ -180,11 +281,11 @@ impl Writer {
         self.shared.callers.wake_first(&mut self.wakers);
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Has the segment reach up to an offset.
+    fn make_room(&mut self, end: u64) -> Result<(), Failure> {
         if let Some(why) = &self.broken {
             return Err(Failure::Broken(why.clone()));
         }
-        let (start, end) = (self.active.offset, self.active.offset + bytes.len() as u64);
         while self.active.zeros < end {
             let to = (self.active.zeros + GROW_BYTES).min(self.options.segment_bytes.max(end));
             match write_zeros(&*self.active.file, self.active.zeros, to) {
@@ -195,25 +296,16 @@ impl Writer {
                 Err(error) => return Err(Failure::NotWritten(error)),
             }
         }
-        if let Err(error) = self.active.file.write_at(bytes, start) {
-            // Whole records may stand there now, and would be taken for messages when a shorter group comes to
-            // stand before them. So they have to go, durably, before anything else is written.
-            let file = &self.active.file;
-            if let Err(second) = write_zeros(&**file, start, end).and_then(|()| file.sync()) {
-                self.broken = Some(format!("a write failed ({error}), and so did taking it back ({second})"));
-                return Err(Failure::Unknown(error));
-            }
-            return Err(Failure::NotWritten(error));
-        }
-        if let Err(error) = self.active.file.sync() {
-            // The system may have dropped the pages that it could not write and call the next sync a success
-            // (as PostgreSQL found in 2018). Only reading the file anew tells what is durable: no more is
-            // written until the store is opened again.
-            self.broken = Some(format!("a sync failed ({error})"));
-            return Err(Failure::Unknown(error));
-        }
-        self.active.offset = end;
         Ok(())
+    }
+
+    /// Puts a new group in the place of the one that is decided upon.
+    pub(crate) fn begin_group(&mut self) -> Group {
+        let next = self.idle.pop().unwrap_or_default();
+        let group = std::mem::replace(&mut self.open, next);
+        self.open.begin(self.active.offset as u32, self.next.global_position);
+        self.versions.begin_group();
+        group
     }
 
     fn publish(&mut self, group: &Group) {
@@ -241,11 +333,10 @@ impl Writer {
                 }
             }
         }
-        self.shared.set_head(self.next.global_position - 1);
-        let first = self.next.global_position - group.places.len() as i64;
+        self.shared.set_head(group.first + group.places.len() as i64 - 1);
         let last_of_each = taken().flat_map(|(_, appended)| appended).map(|appended| {
             let last = appended.last_global_position;
-            (group.record((last - first) as usize).stream(), last)
+            (group.record((last - group.first) as usize).stream(), last)
         });
         self.shared.wakes.appended(last_of_each);
         let half = self.options.segment_bytes / 2;
@@ -301,6 +392,7 @@ impl Writer {
         });
         let sealed = std::mem::replace(&mut self.tail, tail);
         self.active = active;
+        self.open.begin(HEADER_BYTES as u32, first);
         self.cramped = false;
         self.unsealed = Some(sealed.clone());
         if self.options.background {
@@ -387,9 +479,11 @@ pub(crate) fn seal(shared: &Shared, tail: &RwLock<Tail>) -> Result<(), Fault> {
 /// The messages before the group.
 struct Earlier<'a> {
     shared: &'a Shared,
-    /// Of the parts when the group began. Those that are written are among them.
+    /// Of the parts a moment ago. Those that are written are among them.
     map: &'a Map,
     tail: &'a RwLock<Tail>,
+    /// Groups whose messages are in no part yet.
+    not_indexed: [Option<&'a Group>; 2],
 }
 
 impl Before for Earlier<'_> {
@@ -400,38 +494,10 @@ impl Before for Earlier<'_> {
     }
 
     fn has(&self, id: Uuid, new_until: i64) -> Result<bool, Fault> {
+        if self.not_indexed.iter().flatten().any(|group| group.has(id)) {
+            return Ok(true);
+        }
         // A segment that was replaced meanwhile is not what this map says.
         self.shared.has_id_of(self.map, id, new_until).or_else(|_| self.shared.has_id(id))
-    }
-}
-
-/// Why a group was not appended.
-enum Failure {
-    /// Nothing of it is in the log.
-    NotWritten(io::Error),
-    /// It may be in the log after the store is opened again.
-    Unknown(io::Error),
-    /// The log had failed before.
-    Broken(String),
-}
-
-impl Failure {
-    fn fault(&self) -> Fault {
-        const REOPEN: &str = "look at the disk, then start again: what was acknowledged is kept";
-        let fault = |text: String| Fault::new(Kind::Io, text).blame(Blame::Neighbour);
-        match self {
-            Self::NotWritten(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fault("the disk of the store is full".into()).retry(Retry::Safe).hint("make room on it")
-            }
-            Self::NotWritten(error) => {
-                fault(format!("cannot write to the store: {error}")).retry(Retry::Safe)
-            }
-            Self::Unknown(error) => fault(format!("cannot make messages durable: {error}"))
-                .retry(Retry::IfIdempotent)
-                .hint(REOPEN),
-            Self::Broken(why) => {
-                fault(format!("the store takes no messages since {why}")).retry(Retry::No).hint(REOPEN)
-            }
-        }
     }
 }

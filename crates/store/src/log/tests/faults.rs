@@ -4,7 +4,6 @@
 use super::sim::{SimDisk, Trouble};
 use super::{all_messages, message};
 use crate::log::call::{Answered, Call, Command, Request};
-use crate::log::group::Group;
 use crate::log::open;
 use crate::log::verify::verify_disk;
 use crate::log::writer::Writer;
@@ -86,16 +85,18 @@ impl Day {
     fn group(&mut self, writer: &mut Writer) -> Vec<Vec<Append>> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut waiting = Vec::new();
-        for _ in 0..=self.chance.below(4) {
+        for _ in 0..=self.chance.below(8) {
             let appends: Vec<Append> = (0..=self.chance.below(3)).map(|_| self.append()).collect();
             let call = Call::new(&appends, 0);
             sender.send(Command::Append(Request::new(call.clone(), None))).ok().unwrap();
             waiting.push((appends, call));
         }
         self.hand.advance(Duration::from_millis(3));
-        let mut group = Group::default();
+        // Small ones, so that several groups are under way at once.
+        (writer.beside_from, writer.group_bytes_max) =
+            (1 + self.chance.below(3), 16 << self.chance.below(10));
         while let Ok(first) = receiver.try_recv() {
-            assert!(writer.turn(first, &mut receiver, &mut group).is_none());
+            writer.turn(first, &mut receiver);
         }
         let mut unknown = Vec::new();
         for (appends, call) in waiting {
@@ -122,7 +123,7 @@ impl Day {
     fn remove_now(&self, writer: &mut Writer, removal: &Removal) -> Result<u64, Fault> {
         let (answer, mut sealed) = oneshot::channel();
         let (_sender, mut receiver) = mpsc::unbounded_channel();
-        writer.turn(Command::Seal(answer, None), &mut receiver, &mut Group::default());
+        writer.turn(Command::Seal(answer, None), &mut receiver);
         sealed.try_recv().expect("it is answered")?;
         writer.shared.remove(removal)
     }
