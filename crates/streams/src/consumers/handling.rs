@@ -282,10 +282,14 @@ impl Handling {
         }
     }
 
-    /// Whether one more may wait. What was a dead letter before takes the place that it had.
+    /// Whether one more may wait. What was a dead letter before takes the place that it had, and so does one that is
+    /// tried anew by whoever does not know that it is one.
     async fn has_room(&self, item: &Item) -> Result<bool, Fault> {
         let less = |room: usize| room.checked_sub(1);
         if item.again.is_some() || self.room.fetch_update(SeqCst, SeqCst, less).is_ok() {
+            return Ok(true);
+        }
+        if self.state.get(records::dead_key(&self.name, item.message.global_position)).await?.is_some() {
             return Ok(true);
         }
         let most = bounds::DEAD_LETTERS_KEPT_MAX;

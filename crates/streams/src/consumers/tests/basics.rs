@@ -97,8 +97,12 @@ async fn with_enough_dead_letters_what_fails_waits_until_there_is_room() {
         let set = |position: &i64| Change::set(records::dead_key("billing", *position), letter.clone());
         world.state.apply(positions.iter().map(set).collect()).await.unwrap();
     }
-    // The share counts anew when it begins.
+    // The share counts anew when it begins, which it does once it has seen that it was set.
     node.consumers.replay("billing", Start::End).await.unwrap();
+    let etag = async || records::place(&world.state, "billing", 0).await.unwrap().unwrap().1;
+    let (set, begun) = (etag().await, world.clock.now());
+    let is_begun = async || etag().await != set || world.clock.now().since(begun) > Duration::from_secs(10);
+    world.until("it begins", is_begun).await;
     world.append(&["order-2"]).await;
     world.called(3).await;
     let show = async || node.consumers.show("billing").await.unwrap();
@@ -114,6 +118,12 @@ async fn with_enough_dead_letters_what_fails_waits_until_there_is_room() {
         async || node.consumers.dead_letters("billing", 1, 1).await.unwrap()[0].stream_name == "order-2";
     world.until("there is room", is_put_aside).await;
     node.caught_up(&world, "billing").await;
+    // Those that wait already take no more room than they have.
+    node.consumers.replay("billing", Start::Position(0)).await.unwrap();
+    let calls = world.seen.count();
+    world.called(calls + 2).await;
+    node.caught_up(&world, "billing").await;
+    assert_eq!(world.seen.texts().split_off(calls), ["order-1/0#1", "order-2/0#1"]);
 }
 
 #[tokio::test]
