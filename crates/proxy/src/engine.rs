@@ -21,7 +21,7 @@ use http::header::{
 use http::{Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use wire::{Body, Handler, OnUpgrade, Peer, Refused, Request, Response};
 
@@ -47,6 +47,7 @@ pub struct Plane {
     ratelimit: Option<crate::filters::Ratelimit>,
     /// Where requests without a route are counted.
     pub(crate) no_route: Arc<telemetry::RouteMeter>,
+    cores: Mutex<Vec<Weak<Core>>>,
 }
 
 impl Plane {
@@ -64,10 +65,26 @@ impl Plane {
         });
         let wished = settings.ratelimit.as_ref();
         let ratelimit = wished.and_then(|wished| crate::filters::Ratelimit::new(wished, &builder.chance));
-        let plane =
-            Arc::new(Self { settings, builder, table, breakers, access, passive, ratelimit, no_route });
+        let cores = Mutex::default();
+        let plane = Arc::new(Self {
+            settings,
+            builder,
+            table,
+            breakers,
+            access,
+            passive,
+            ratelimit,
+            no_route,
+            cores,
+        });
         crate::gauges::tell(&plane);
         plane
+    }
+
+    /// The cores that carry its requests.
+    pub(crate) fn cores(&self) -> Vec<Arc<Core>> {
+        let cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        cores.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The table in force.
@@ -150,7 +167,12 @@ impl Gateway {
             mirrors: Arc::new(tokio::sync::Semaphore::new(plane.settings.mirrors)),
             dynamic: Mutex::default(),
         };
-        Self { core: Arc::new(core) }
+        let core = Arc::new(core);
+        let mut cores = plane.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        cores.retain(|core| core.strong_count() > 0);
+        cores.push(Arc::downgrade(&core));
+        drop(cores);
+        Self { core }
     }
 
     /// Drops connections that are dead or idle for too long, again and again; a task of the core.

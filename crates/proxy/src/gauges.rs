@@ -5,6 +5,7 @@ use crate::backend::{Endpoint, Watched};
 use crate::cache::Store;
 use crate::engine::Plane;
 use crate::filters::queues::Line;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use telemetry::metrics;
@@ -33,6 +34,19 @@ pub(crate) fn tell(plane: &Arc<Plane>) {
                 samples.add(&[&endpoint.text], drop);
             }
         });
+    });
+    ask(plane, metrics::BACKEND_CONNECTIONS, |plane, samples| {
+        let mut kept: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+        for core in plane.cores() {
+            core.pool.each(|endpoint, connections| {
+                let sums = kept.entry(endpoint.text.clone()).or_default();
+                sums.iter_mut().zip(connections).for_each(|(sum, number)| *sum += number);
+            });
+        }
+        for (endpoint, [idle, shared]) in kept {
+            samples.add(&[&endpoint, "idle"], idle as f64);
+            samples.add(&[&endpoint, "shared"], shared as f64);
+        }
     });
     ask(plane, metrics::QUEUE_RUNNING, |plane, samples| {
         lines(plane, |line, running, _| samples.add(&[line.kind, &line.name], running));

@@ -247,6 +247,10 @@ impl Builder {
             Aim::Other(target) => target,
         };
         let meter = self.metrics.route(&id);
+        meter.leads_to(match &target {
+            Target::Upstream(upstream) => upstream.service_name(),
+            _ => None,
+        });
         let (masked_keys, sample) = (wishes.masked_keys.into(), wishes.sample);
         let pattern = pattern(route);
         let source = route.clone();

@@ -38,6 +38,9 @@ use text::Page;
 /// Routes that are counted one by one; the rest share the meter `_other`.
 pub const ROUTES_MAX: usize = 20_000;
 
+/// Who calls where no service does.
+const GATEWAY: &str = "gateway";
+
 /// All metrics of a process. Clones are the same metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
@@ -206,6 +209,10 @@ impl Metrics {
         };
         let counts: Vec<(&str, RouteCounts)> =
             meters.iter().map(|meter| (meter.id(), meter.counts())).collect();
+        write_edges(
+            page,
+            meters.iter().map(|meter| meter.callee()).zip(counts.iter().map(|(_, counts)| counts)),
+        );
         page.head(table::ROUTE_DURATION);
         for (id, counts) in &counts {
             for ((code, method), served) in &counts.served {
@@ -317,6 +324,29 @@ impl WorkerMetrics {
         if record.route == Record::NO_ROUTE {
             writer.add(&part.unrouted, 1);
         }
+    }
+}
+
+/// Writes who called which service, and how that went: what services call is counted by caller, and what no service
+/// called came in from outside.
+fn write_edges<'a>(page: &mut Page, routes: impl Iterator<Item = (Option<String>, &'a RouteCounts)>) {
+    let mut edges: BTreeMap<[String; 3], Counts> = BTreeMap::new();
+    for (callee, counts) in routes {
+        let Some(callee) = callee else { continue };
+        let mut add = |code: &str, caller: &str, calls: &Counts| {
+            let labels = [code, &callee, caller].map(str::to_owned);
+            edges.entry(labels).or_default().merge(calls);
+        };
+        for ((caller, code), calls) in &counts.called {
+            add(code, caller, calls);
+        }
+        if counts.called.is_empty() {
+            counts.served.iter().for_each(|((code, _), calls)| add(code, GATEWAY, calls));
+        }
+    }
+    page.head(table::EDGE_DURATION);
+    for (labels, calls) in &edges {
+        page.histogram(table::EDGE_DURATION, labels, calls);
     }
 }
 

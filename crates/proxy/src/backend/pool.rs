@@ -1,5 +1,6 @@
 //! Connections of one core to backends: idle ones, for one request at a time, and shared ones, that carry many.
-//! No other core touches them: a request stays on the core that accepted it, so the lock is never waited for.
+//! No other core touches them: a request stays on the core that accepted it, so the lock is waited for only while
+//! somebody counts them.
 
 use super::Endpoint;
 use base::Moment;
@@ -88,6 +89,14 @@ impl Pool {
             // A request may be about to keep one.
             !kept.idle.is_empty() || !kept.shared.is_empty() || Arc::strong_count(local) > 1
         });
+    }
+
+    /// How many connections are kept to each endpoint: idle ones, and shared ones.
+    pub(crate) fn each(&self, mut tell: impl FnMut(&Endpoint, [usize; 2])) {
+        for local in self.lock().values() {
+            let kept = local.lock();
+            tell(&local.endpoint, [kept.idle.len(), kept.shared.len()]);
+        }
     }
 
     /// Drops all connections: the gateway drains. What is remembered of endpoints goes with the next sweep.

@@ -39,3 +39,41 @@ async fn from_outside_nobody_can_claim_to_be_a_service() {
     world.ask("GET /\nTombolo-Caller: admin\nTOMBOLO-CALLER: root").await;
     assert_eq!(backend.first().await.header("tombolo-caller"), None);
 }
+
+#[tokio::test]
+async fn calls_are_counted_by_who_calls_whom() {
+    let (backend, routes) = (Backend::echo().await, r#"to_cart: * -> "service://cart""#);
+    for caller in [None, Some("web")] {
+        let edge = caller.map(|caller| Edge { caller: caller.to_owned(), callee: "cart".to_owned() });
+        let world = World::with(Setup { edge, services: vec!["cart"], ..Setup::default() }, routes).await;
+        world.ask("GET /none").await;
+        world.instances("cart", &[backend.url()]);
+        world.ask("GET /a").await;
+        world.ask("POST /a").await;
+        world.settled().await;
+        let count = |status: &str, caller: &str| {
+            world.count(&format!(
+                r#"http_client_request_duration_seconds_count{{http_response_status_code="{status}",server_address="cart",service_name="{caller}"}}"#
+            ))
+        };
+        let caller = caller.unwrap_or("gateway");
+        assert_eq!(
+            [count("200", caller), count("503", caller)].map(|count| count as u64),
+            [2, 1],
+            "{caller}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_kept_are_counted() {
+    let backend = Backend::echo().await;
+    let world = World::new(&format!(r#"r: * -> "{}""#, backend.url())).await;
+    world.ask("GET /a").await;
+    world.settled().await;
+    let count = |state: &str| {
+        world
+            .count(&format!(r#"tombolo_backend_connections{{endpoint="{}",state="{state}"}}"#, backend.url()))
+    };
+    assert_eq!([count("idle"), count("shared")].map(|count| count as u64), [1, 0]);
+}

@@ -58,6 +58,14 @@ impl Counts {
         self.sum_ns = self.sum_ns.wrapping_add(histogram.sum_ns.load(Ordering::Relaxed));
     }
 
+    /// Adds what others hold together.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (sum, bucket) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum += bucket;
+        }
+        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }

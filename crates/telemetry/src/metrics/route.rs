@@ -7,8 +7,8 @@ use super::histogram::{Counts, Histogram};
 use super::owner::Writer;
 use crate::Record;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Pairs of status and method told apart in one route and worker; the rest is `_other`.
 pub const SERIES_MAX: usize = 64;
@@ -28,6 +28,8 @@ const METHODS: [&str; 10] =
 #[derive(Debug)]
 pub struct RouteMeter {
     id: Box<str>,
+    /// The service that it leads to.
+    callee: Mutex<Option<Box<str>>>,
     /// By worker, and one for all other threads.
     parts: Box<[OnceLock<Box<Part>>]>,
 }
@@ -35,6 +37,8 @@ pub struct RouteMeter {
 #[derive(Debug, Default)]
 struct Part {
     served: Chain<Series, Histogram>,
+    /// By the service that called and by status; `None` is all that no longer fit.
+    called: Chain<Option<(Box<str>, u16)>, Histogram>,
     backends: Chain<Box<str>, Histogram>,
     causes: Chain<Box<str>, AtomicU64>,
     retries: AtomicU64,
@@ -52,6 +56,8 @@ type Series = Option<(u16, u8)>;
 pub(super) struct RouteCounts {
     /// By status and method in words.
     pub(super) served: BTreeMap<(String, &'static str), Counts>,
+    /// By the service that called and by status, in words; nothing of a route that no service calls.
+    pub(super) called: BTreeMap<(String, String), Counts>,
     /// By host.
     pub(super) backends: BTreeMap<String, Counts>,
     /// By cause.
@@ -65,12 +71,25 @@ pub(super) struct RouteCounts {
 
 impl RouteMeter {
     pub(super) fn new(id: &str, workers: usize) -> Self {
-        Self { id: id.into(), parts: (0..=workers).map(|_| OnceLock::new()).collect() }
+        Self {
+            id: id.into(),
+            callee: Mutex::default(),
+            parts: (0..=workers).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// The id of its route.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Requests of the route go to this service from now on, or to none.
+    pub fn leads_to(&self, service: Option<&str>) {
+        *self.callee.lock().unwrap_or_else(PoisonError::into_inner) = service.map(Into::into);
+    }
+
+    pub(super) fn callee(&self) -> Option<String> {
+        self.callee.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(str::to_owned)
     }
 
     /// Counts a request that has ended, on behalf of the worker that carried it.
@@ -84,6 +103,17 @@ impl RouteMeter {
         let served = part.served.entry(SERIES_MAX, |key| *key == series, || series);
         if let Some(served) = served.or_else(|| part.served.entry(SERIES_MAX + 1, Option::is_none, || None)) {
             served.observe(record.duration, writer);
+        }
+        if let Some(caller) = record.caller {
+            let is = |key: &Option<(Box<str>, u16)>| {
+                key.as_ref().is_some_and(|(known, status)| **known == *caller && *status == record.status)
+            };
+            let called = part.called.entry(SERIES_MAX, is, || Some((caller.into(), record.status)));
+            if let Some(called) =
+                called.or_else(|| part.called.entry(SERIES_MAX + 1, Option::is_none, || None))
+            {
+                called.observe(record.duration, writer);
+            }
         }
         if let Some(backend) = record.backend
             && let Some(durations) = named(&part.backends, HOSTS_MAX, backend.address)
@@ -117,6 +147,13 @@ impl RouteMeter {
                     None => (OTHER.to_owned(), OTHER),
                 };
                 counts.served.entry(key).or_default().add(histogram);
+            }
+            for (called, histogram) in part.called.iter() {
+                let key = match called {
+                    Some((caller, code)) => (caller.to_string(), code.to_string()),
+                    None => (OTHER.to_owned(), OTHER.to_owned()),
+                };
+                counts.called.entry(key).or_default().add(histogram);
             }
             for (host, histogram) in part.backends.iter() {
                 counts.backends.entry(host.to_string()).or_default().add(histogram);

@@ -65,6 +65,7 @@ pub const TABLE: &[Metric] = &[
     ROUTE_DURATION,
     ROUTE_COUNT,
     BACKEND_DURATION,
+    EDGE_DURATION,
     BACKEND_5XX,
     BACKEND_ERRORS,
     STREAMING_ERRORS,
@@ -83,6 +84,7 @@ pub const TABLE: &[Metric] = &[
     BREAKER_OPEN,
     ENDPOINT_HEALTHY,
     ENDPOINT_DROP,
+    BACKEND_CONNECTIONS,
     QUEUE_RUNNING,
     QUEUE_WAITING,
     CACHE_REQUESTS,
@@ -254,6 +256,18 @@ pub const MESSAGES_CONSUMED: Metric = counter(
     "messaging_client_consumed_messages_total",
     &["messaging_consumer_group_name"],
     "Total number of messages that a consumer has handled.",
+);
+/// By status, by who is called and by who calls.
+pub const EDGE_DURATION: Metric = histogram(
+    "http_client_request_duration_seconds",
+    &["http_response_status_code", "server_address", "service_name"],
+    "Duration in seconds of requests to a service (`server_address`) by who called it: a service that declares the call, or `gateway` for what came in from outside.",
+);
+/// By endpoint, and by what connections carry.
+pub const BACKEND_CONNECTIONS: Metric = gauge(
+    "tombolo_backend_connections",
+    &["endpoint", "state"],
+    "Connections that are kept to an endpoint: `idle` ones for one request at a time, and `shared` ones that carry many.",
 );
 /// By category.
 pub const APPEND_DURATION: Metric = histogram(

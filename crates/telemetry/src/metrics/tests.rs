@@ -329,3 +329,33 @@ fn the_page_has_the_words_of_the_table_and_nothing_else() {
     assert!(TABLE.iter().all(|metric| metric.labels.is_sorted() && metric.help.ends_with('.')));
     assert!(page.contains("process_resident_memory_bytes "));
 }
+
+#[test]
+fn calls_are_counted_by_caller_callee_and_status_within_a_bound() {
+    let metrics = Metrics::new(1);
+    let (worker, edge) = (metrics.worker(0), "http_client_request_duration_seconds_count");
+    let (entry, calls) = (metrics.route("entry"), metrics.route("to_cart"));
+    for meter in [&entry, &calls] {
+        meter.leads_to(Some("cart"));
+    }
+    entry.observe(&worker, &record());
+    entry.observe(&worker, &Record { method: "POST", ..record() });
+    calls.observe(&worker, &Record { caller: Some("web"), status: 503, ..record() });
+    metrics.route("elsewhere").observe(&worker, &record());
+    let expected = [("200", "gateway", 2), ("503", "web", 1)].map(|(status, caller, count)| {
+        format!(
+            "{edge}{{http_response_status_code=\"{status}\",server_address=\"cart\",service_name=\"{caller}\"}} {count}"
+        )
+    });
+    let lines = || {
+        let page = metrics.expose();
+        page.lines().filter(|line| line.starts_with(edge)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(), expected);
+    for number in 0..SERIES_MAX * 2 {
+        calls.observe(&worker, &Record { caller: Some(&format!("s{number}")), ..record() });
+    }
+    assert_eq!(lines().len(), SERIES_MAX + 2, "the gateway's, those that fit, and all others");
+    calls.leads_to(None);
+    assert_eq!(lines(), expected[..1]);
+}

@@ -97,9 +97,7 @@ fn totals(meter: &RouteMeter) -> RouteTotals {
     let mut all = Counts::default();
     let mut errors = 0;
     for ((code, _), served) in &counts.served {
-        for (sum, bucket) in all.buckets.iter_mut().zip(served.buckets) {
-            *sum += bucket;
-        }
+        all.merge(served);
         if code.starts_with('5') {
             errors += served.count();
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod console;
+mod metrics;
 mod protocols;
 mod traces;
 
