@@ -33,8 +33,15 @@ fn shown(value: &Value<'_>) -> String {
     }
 }
 
-fn raised(message: String) -> Box<SqlError> {
-    SqlError::new("P0001", message)
+/// The original's functions as errors name them: what it raises says where.
+const WRITE_MESSAGE: &str =
+    "write_message(character varying,character varying,character varying,jsonb,jsonb,bigint)";
+const GET_STREAM: &str = "get_stream_messages(character varying,bigint,bigint,character varying)";
+const GET_CATEGORY: &str = "get_category_messages(character varying,bigint,bigint,character varying,bigint,bigint,character varying)";
+
+/// What a line of one of the original's functions raises.
+fn raised(message: impl Into<String>, (function, line): (&str, u32)) -> Box<SqlError> {
+    SqlError::new("P0001", message).context(format!("PL/pgSQL function {function} line {line} at RAISE"))
 }
 
 /// A document that was canonical when it came.
@@ -79,6 +86,7 @@ impl Session {
             Asks::AcquireLock => {
                 let Some(stream) = text(0) else { return Ok(Value::Null) };
                 self.lock(stream).await?;
+                self.tell_lock(stream);
                 Ok(Value::Int(names::hash_64(names::category(stream))))
             }
             Asks::SetConfig => {
@@ -131,6 +139,7 @@ impl Session {
         };
         let locks = self.shared.locks.clone();
         let _shared = self.waits_for_lock(locks.shared(names::category(stream))).await?;
+        self.tell_lock(stream);
         let message = NewMessage {
             id,
             kind: kind.to_owned(),
@@ -155,6 +164,7 @@ impl Session {
         let version = match write.stream {
             Some(stream) => {
                 self.lock(stream).await?;
+                self.tell_lock(stream);
                 self.version(stream).await?
             }
             None => -1,
@@ -238,9 +248,10 @@ impl Session {
     fn stream_rows(&mut self, args: &[Value<'static>]) -> Sql<Scan> {
         let stream = args[0].as_text().filter(|name| !names::is_category(name));
         // is_category of NULL is true, and so no stream's name.
-        let stream = stream.ok_or_else(|| raised(format!("Must be a stream name: {}", shown(&args[0]))))?;
+        let stream = stream
+            .ok_or_else(|| raised(format!("Must be a stream name: {}", shown(&args[0])), (GET_STREAM, 7)))?;
         let (position, batch) = (args[1].as_int().unwrap_or(0), args[2].as_int().unwrap_or(1_000));
-        let condition = self.condition(&args[3])?;
+        let condition = self.condition(&args[3], (GET_STREAM, 34))?;
         if self.debugs("get") {
             let command = command(
                 "stream_name = $1",
@@ -267,15 +278,16 @@ impl Session {
     fn category_rows(&mut self, args: &[Value<'static>]) -> Sql<Scan> {
         let category = args[0].as_text();
         if let Some(name) = category.filter(|name| !names::is_category(name)) {
-            return Err(raised(format!("Must be a category: {name}")));
+            return Err(raised(format!("Must be a category: {name}"), (GET_CATEGORY, 6)));
         }
         let (position, batch) = (args[1].as_int().unwrap_or(1), args[2].as_int().unwrap_or(1_000));
         let correlation = args[3].as_text();
         if let Some(name) = correlation.filter(|name| name.contains('-')) {
-            return Err(raised(format!("Correlation must be a category (Correlation: {name})")));
+            let text = format!("Correlation must be a category (Correlation: {name})");
+            return Err(raised(text, (GET_CATEGORY, 32)));
         }
         let member = member(&args[4], &args[5])?;
-        let condition = self.condition(&args[6])?;
+        let condition = self.condition(&args[6], (GET_CATEGORY, 83))?;
         if self.debugs("get") {
             let mut more = Vec::new();
             if correlation.is_some() {
@@ -333,12 +345,12 @@ impl Session {
         Ok(Scan::of(last.into_iter().collect()))
     }
 
-    /// A condition, if conditions are on.
-    fn condition(&self, text: &Value<'_>) -> Sql<Option<Expr>> {
+    /// A condition, if conditions are on; what they are refused by is said.
+    fn condition(&self, text: &Value<'_>, by: (&str, u32)) -> Sql<Option<Expr>> {
         let Some(text) = text.as_text() else { return Ok(None) };
         // Only NULL and `off` refuse; a setting that was reset is empty and does not.
         if matches!(self.parameters.get("message_store.sql_condition"), None | Some("off")) {
-            return Err(raised("Retrieval with SQL condition is not activated".to_owned()));
+            return Err(raised("Retrieval with SQL condition is not activated", by));
         }
         plan::condition(text).map(Some)
     }
@@ -351,6 +363,19 @@ impl Session {
     fn tell_all(&mut self, texts: &[String]) {
         for text in texts {
             self.tell(*SqlError::notice(text));
+        }
+    }
+
+    /// Says which lock was taken, for a write or by itself.
+    fn tell_lock(&mut self, stream: &str) {
+        if self.debugs("write") {
+            let category = names::category(stream);
+            self.tell_all(&[
+                "» acquire_lock".to_owned(),
+                format!("stream_name: {stream}"),
+                format!("_category: {category}"),
+                format!("_category_name_hash: {}", names::hash_64(category)),
+            ]);
         }
     }
 
@@ -411,7 +436,8 @@ fn uuid(text: &str) -> Sql<Uuid> {
 }
 
 fn wrong_version(expected: i64, stream: &str, actual: i64) -> Box<SqlError> {
-    raised(format!("Wrong expected version: {expected} (Stream: {stream}, Stream Version: {actual})"))
+    let text = format!("Wrong expected version: {expected} (Stream: {stream}, Stream Version: {actual})");
+    raised(text, (WRITE_MESSAGE, 17))
 }
 
 /// A batch size: -1 is no limit.
@@ -426,19 +452,20 @@ fn limit(batch: i64) -> Sql<Option<u64>> {
 /// The member and size of a group, both or none.
 fn member(member: &Value<'_>, size: &Value<'_>) -> Sql<Option<(i64, i64)>> {
     let tail = format!("(Consumer Group Member: {}, Consumer Group Size: {})", shown(member), shown(size));
+    let refused = |why: &str, line| raised(format!("Consumer group {why} {tail}"), (GET_CATEGORY, line));
     let (number, size) = match (member.as_int(), size.as_int()) {
         (None, None) => return Ok(None),
         (Some(number), Some(size)) => (number, size),
-        _ => return Err(raised(format!("Consumer group member and size must be specified {tail}"))),
+        _ => return Err(refused("member and size must be specified", 46)),
     };
     if size < 1 {
-        return Err(raised(format!("Consumer group size must not be less than 1 {tail}")));
+        return Err(refused("size must not be less than 1", 56));
     }
     if number < 0 {
-        return Err(raised(format!("Consumer group member must not be less than 0 {tail}")));
+        return Err(refused("member must not be less than 0", 63));
     }
     if number >= size {
-        return Err(raised(format!("Consumer group member must be less than the group size {tail}")));
+        return Err(refused("member must be less than the group size", 70));
     }
     Ok(Some((number, size)))
 }

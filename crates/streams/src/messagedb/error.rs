@@ -41,6 +41,8 @@ pub(crate) struct SqlError {
     pub(crate) message: String,
     pub(crate) detail: Option<String>,
     pub(crate) hint: Option<String>,
+    /// Within what it happened.
+    pub(crate) context: Option<String>,
     /// Where in the statement, in bytes from 0.
     pub(crate) at: Option<usize>,
     /// Whether it concerns the table `messages`.
@@ -77,6 +79,7 @@ impl SqlError {
             message: message.into(),
             detail: None,
             hint: None,
+            context: None,
             at: None,
             table: false,
             column: None,
@@ -99,6 +102,11 @@ impl SqlError {
 
     pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn context(mut self: Box<Self>, context: impl Into<String>) -> Box<Self> {
+        self.context = Some(context.into());
         self
     }
 

@@ -52,7 +52,12 @@ fn psql_shows_what_it_shows_of_postgresql() {
     assert_eq!(said(&server, write), " write_message \n---------------\n             0\n(1 row)\n\n");
     let (good, told) = sh(&server, write, &[]);
     assert!(!good);
-    assert_eq!(told, "ERROR:  Wrong expected version: -1 (Stream: account-1, Stream Version: 0)\n");
+    assert_eq!(
+        told,
+        "ERROR:  Wrong expected version: -1 (Stream: account-1, Stream Version: 0)\n\
+         CONTEXT:  PL/pgSQL function write_message(character varying,character varying,character varying,jsonb,jsonb,\
+         bigint) line 17 at RAISE\n"
+    );
     let expanded =
         said(&server, "psql -X -x -c \"SELECT type, position, data FROM get_stream_messages('account-1')\"");
     assert_eq!(expanded, "-[ RECORD 1 ]------\ntype     | Opened\nposition | 0\ndata     | {\"a\": 1}\n\n");
@@ -67,9 +72,17 @@ fn psql_shows_what_it_shows_of_postgresql() {
     assert_eq!(said(&server, file), "-2132379389342958165\n0\n1\n");
     let read = "psql -X -A -t -c \"SELECT position FROM get_stream_messages('account-1', condition => 'position = 0')\"";
     let (good, told) = sh(&server, read, &[]);
-    assert!(!good && told == "ERROR:  Retrieval with SQL condition is not activated\n", "{told}");
+    let refused = "ERROR:  Retrieval with SQL condition is not activated\nCONTEXT:  PL/pgSQL function \
+                   get_stream_messages(character varying,bigint,bigint,character varying) line 34 at RAISE\n";
+    assert!(!good && told == refused, "{told}");
     let (_, told) = sh(&server, read, &[("PGOPTIONS", "-c message_store.sql_condition=on")]);
     assert_eq!(told, "0\n");
+    let lock = "psql -X -A -t -c \"SELECT acquire_lock('account-1')\"";
+    let (_, told) = sh(&server, lock, &[("PGOPTIONS", "-c message_store.debug=on")]);
+    let hash = "-2132379389342958165";
+    let notices = ["» acquire_lock", "stream_name: account-1", "_category: account"]
+        .map(|text| format!("NOTICE:  {text}\n"));
+    assert_eq!(told, format!("{hash}\n{}NOTICE:  _category_name_hash: {hash}\n", notices.concat()));
     assert!(said(&server, "psql -X -c '\\conninfo'").contains("as user \"message_store\""));
 }
 
@@ -180,7 +193,8 @@ connection.rollback()
 connection.autocommit = True
 cursor.execute("SET message_store.debug_write = 'on'")
 cursor.execute(same)
-assert connection.notices[0] == "NOTICE:  » write_message\n", connection.notices
+told = [notice.split()[-1] for notice in connection.notices if "»" in notice]
+assert told == ["acquire_lock", "write_message"], connection.notices
 cursor.execute("LISTEN account")
 db.write("account-1", "Deposited", {})
 while not connection.notifies:

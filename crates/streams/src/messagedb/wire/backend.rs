@@ -101,6 +101,9 @@ impl Out {
             if let Some(before) = error.at.and_then(|at| sql.get(..at)) {
                 field(b'P', &(before.chars().count() + 1).to_string());
             }
+            if let Some(context) = &error.context {
+                field(b'W', context);
+            }
             if error.table {
                 field(b's', "message_store");
                 field(b't', "messages");
