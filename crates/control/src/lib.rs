@@ -6,6 +6,7 @@
 //! tables, the HTTP API) and watching files for changes is left to the binary.
 
 mod builds;
+mod descriptors;
 mod engine;
 mod feed;
 mod group;
@@ -24,6 +25,7 @@ mod status;
 mod supervisor;
 mod text;
 
+pub use descriptors::raise_descriptors;
 pub use feed::{Heard, Subscriber};
 pub use logs::{Line, Stream};
 pub use ports::{check_port, who_listens};

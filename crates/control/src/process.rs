@@ -1,5 +1,6 @@
 //! Starting a process as the leader of its own group, keeping its lines, and saying in words how it ended.
 
+use crate::descriptors;
 use crate::group::Group;
 use crate::guard::Guardian;
 use crate::logs::{Stream, Tap};
@@ -81,6 +82,7 @@ pub(crate) fn spawn(launch: &Launch<'_>, guardian: &Guardian) -> Result<Spawned,
     command.envs(env.iter());
     let child = command.spawn().map_err(|error| refused(who, &program, &error))?;
     let pid = child.id().unwrap_or_default();
+    descriptors::restore(pid);
     let group = Group::led_by(pid, guardian)
         .ok_or_else(|| Fault::new(Kind::Bug, format!("{who} was started as process {pid}")))?;
     Ok(Spawned { child, group: Arc::new(group), pid })

@@ -3,7 +3,6 @@
 
 use crate::term::{GREEN, YELLOW, err, paint};
 use base::{Chance, Clock, Fault, Kind, OnError, Scope};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proxy::lookup::Options;
 use proxy::predicates::PredicateEnv;
 use proxy::{Builder, Handles, Lasting, Plane, Secrets, Services, Support, Workers};
@@ -38,17 +37,6 @@ pub(crate) struct Access {
     pub(crate) strip_query: bool,
     /// A file; standard output if none.
     pub(crate) file: Option<PathBuf>,
-}
-
-/// Lets the process open as many files as the system allows it: the usual 1,024 are fewer than the clients and
-/// backends it is meant for.
-pub(crate) fn raise_descriptors() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Where it is refused, accepting waits when they run out.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 /// The runtime of everything but requests: control, support, APIs. One thread is enough for these.

@@ -9,6 +9,7 @@ use expect_test::expect;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use support::{Folder, Running, eventually, get, get_until, runs, try_get};
 
 /// Said when all is settled.
@@ -302,4 +303,20 @@ fn the_first_build_is_shown() {
     for text in ["web     | building: echo compiled", "web     | compiled", "web     | built in"] {
         assert!(said.contains(text), "no `{text}` in:\n{said}");
     }
+}
+
+#[test]
+fn many_files_may_be_open_here_and_as_many_as_before_in_services() {
+    let folder = Folder::with(&format!(
+        "{GATEWAY}\nservices:\n  tell:\n    run: sleep 0.3; echo may open $(ulimit -Sn); exec sleep 1000\n"
+    ));
+    let mut command = Command::new("sh");
+    let script = "ulimit -Sn 300 && exec \"$0\" up";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_tombolo")]).current_dir(folder.path());
+    let mut running = Running::of(command);
+    running.wait_for("may open 300");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let bounds: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert!(bounds[0] == bounds[1] && bounds[0] != "300", "{line}");
 }

@@ -300,7 +300,7 @@ fn status(text: &str) -> Result<StatusCode, String> {
 impl GatewayCommand {
     /// Runs the gateway until it is told to stop.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
-        crate::wiring::raise_descriptors();
+        control::raise_descriptors();
         let runtime = crate::wiring::runtime()?;
         runtime.block_on(self.serve())
     }

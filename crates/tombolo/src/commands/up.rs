@@ -43,6 +43,7 @@ impl Up {
                 return Ok(ExitCode::FAILURE);
             }
         };
+        control::raise_descriptors();
         let runtime = crate::wiring::runtime()?;
         runtime.block_on(async {
             let signals = Signals::new();
