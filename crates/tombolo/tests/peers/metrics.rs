@@ -15,10 +15,11 @@ def read(accept, parse):
     answer = requests.get(metrics, headers={"Accept": accept})
     answer.raise_for_status()
     families = list(parse(answer.text))
-    # A bound is written otherwise in either.
+    # A bound is written otherwise in either, and a counter of Skipper's has `_total` in one of them alone.
     bound = lambda key, value: float(value) if key == "le" else value
     labels = lambda sample: tuple(sorted((key, bound(key, value)) for key, value in sample.labels.items()))
-    samples = {(sample.name, labels(sample)) for family in families for sample in family.samples}
+    name = lambda sample: sample.name.removesuffix("_total")
+    samples = {(name(sample), labels(sample)) for family in families for sample in family.samples}
     assert all(family.documentation for family in families)
     return answer.headers["Content-Type"].split(";")[0], samples
 plain = read("text/plain", text)
