@@ -35,7 +35,8 @@ async fn child_that_appends() {
     let chance = Chance::seeded(seed.parse().expect("a number"));
     let store = Store::new(Log::open(Path::new(folder), Clock::system(), OPTIONS).expect("it opens").0);
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..8 {
+    // Enough that groups are written beside the writer, too.
+    for _ in 0..24 {
         let (store, chance) = (store.clone(), chance.fork());
         tasks.spawn(async move {
             loop {
