@@ -9,10 +9,9 @@ use crate::forward::{connect_failure, send_failure};
 use crate::headers;
 use crate::spans::{Copied, Tried};
 use http::Method;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue};
+use http::header::{EXPECT, HOST, HeaderName};
 use std::future::Future;
 use std::sync::Arc;
-use telemetry::TRACEPARENT;
 use wire::{Body, Origin, Outgoing, Request, RequestHead, Response};
 
 /// Marks a mirrored request for the predicate `Tee` (Skipper's header).
@@ -39,9 +38,10 @@ impl Gateway {
             headers.remove(EXPECT);
             let mut request = Request::new(copy);
             *request.method_mut() = exchange.method.clone();
-            let (gateway, copied) = (self.clone(), account.begin_copy(exchange));
+            let gateway = self.clone();
             match mirror {
                 Mirror::To { origin, target, host } => {
+                    let copied = account.begin_copy(exchange);
                     headers.insert(HOST, host);
                     *request.headers_mut() = headers;
                     *request.uri_mut() = target.into();
@@ -52,12 +52,6 @@ impl Gateway {
                 }
                 Mirror::Loopback { label } => {
                     headers.insert(TEE_LOOPBACK, label);
-                    // It leaves spans as any request does, of the same trace.
-                    if copied.is_some()
-                        && let Ok(traceparent) = HeaderValue::from_bytes(&account.trace.traceparent())
-                    {
-                        headers.insert(TRACEPARENT, traceparent);
-                    }
                     *request.version_mut() = exchange.arrival.version;
                     *request.headers_mut() = headers;
                     *request.uri_mut() = exchange.uri.clone();

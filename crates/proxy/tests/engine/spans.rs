@@ -134,17 +134,18 @@ async fn each_copy_is_a_span_of_its_own() {
         let own = spans.iter().find(|span| span.id == id).unwrap();
         assert_eq!((own.parent, own.tag("tombolo.copy")), (request.id, Some("true")));
     }
-    // One that comes back is a request of its own, below the one that it is a copy of.
-    world.ask("GET /l").await;
+    // One that comes back is a request of its own, of the caller's trace if there is one.
+    world.ask(&format!("GET /l\ntraceparent: 00-{TRACE}-{PARENT}-01")).await;
     let mut spans = left(&world, &recorder).await;
     eventually("the copy has ended", || {
         spans.extend(recorder.take());
         spans.len() == 4
     })
     .await;
-    let request = spans.iter().find(|span| span.parent == 0).unwrap();
-    let copy = spans.iter().find(|span| span.tag(ROUTE_TAG) == Some("x") && span.parent == request.id);
-    assert!(copy.is_some(), "{:?}", lines(&spans));
+    let of_route = |route| spans.iter().filter(move |span| span.tag(ROUTE_TAG) == Some(route));
+    assert_eq!((of_route("l").count(), of_route("x").count()), (2, 2), "{:?}", lines(&spans));
+    let above = spans.iter().filter(|span| format!("{:016x}", span.parent) == PARENT);
+    assert_eq!((above.count(), spans.iter().all(|span| span.trace.to_string() == TRACE)), (2, true));
 }
 
 #[tokio::test]
