@@ -4,13 +4,14 @@
 use crate::access::Viewer;
 use crate::asked::segment;
 use crate::bounds::SAMPLES_MAX;
-use crate::history::{GATEWAY, Point};
+use crate::history::Point;
 use crate::pages::View;
 use crate::plot::{Plot, plot};
 use crate::problem::Problem;
 use crate::{Console, answer, units};
 use maud::{Markup, html};
 use serde::Serialize;
+use telemetry::GATEWAY;
 
 #[derive(Serialize)]
 pub(crate) struct Charts {

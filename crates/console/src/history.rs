@@ -6,15 +6,13 @@ use base::Moment;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
+use telemetry::GATEWAY;
 use telemetry::metrics::RouteTotals;
 
 /// Readings that rates are taken from; the oldest is a minute old or a little more.
 const READINGS_MAX: usize = 3;
 /// How far they lie apart.
 const APART: Duration = Duration::from_secs(30);
-
-/// The series of all requests that come from outside.
-pub(crate) const GATEWAY: &str = "gateway";
 
 /// Whose requests a route carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

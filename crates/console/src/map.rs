@@ -1,7 +1,7 @@
 //! The service map: who calls whom, how often, how well and how fast, within the last minutes. What spans show is put
 //! together with what the gateway counts itself, each call in one place only: where spans show an edge, they alone.
 
-use crate::history::{GATEWAY, Owners};
+use crate::history::Owners;
 use crate::problem::Problem;
 use crate::{About, Console, FRESH, aside, ask_spans, bounds};
 use base::{Fault, Moment};
@@ -10,6 +10,7 @@ use eskip::Backend;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use telemetry::GATEWAY;
 use telemetry::metrics::RouteTotals;
 use telemetry::spans::{Call, Link, Query, SpanStore, calls_of};
 

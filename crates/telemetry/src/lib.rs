@@ -21,6 +21,9 @@ pub mod tap;
 pub mod trace;
 pub mod zipkin;
 
+/// The service that requests from outside come to, wherever one is named.
+pub const GATEWAY: &str = "gateway";
+
 pub use access::AccessLog;
 pub use guard::Guard;
 pub use metrics::{Metrics, RouteMeter, WorkerMetrics};

@@ -23,7 +23,7 @@ pub use table::*;
 pub use text::Format;
 pub use totals::{Durations, RouteTotals};
 
-use crate::Record;
+use crate::{GATEWAY, Record};
 use base::UnixTime;
 use families::Families;
 use histogram::{Counts, Histogram};
@@ -37,9 +37,6 @@ use text::Page;
 
 /// Routes that are counted one by one; the rest share the meter `_other`.
 pub const ROUTES_MAX: usize = 20_000;
-
-/// Who calls where no service does.
-const GATEWAY: &str = "gateway";
 
 /// All metrics of a process. Clones are the same metrics.
 #[derive(Clone, Debug)]

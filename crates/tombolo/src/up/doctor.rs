@@ -17,7 +17,7 @@ const RETRY_BUDGET: f64 = 0.2;
 /// What a manifest declares, with the gateway's routes.
 pub(crate) fn facts<'a>(plan: &Plan, routes: impl IntoIterator<Item = &'a Route>) -> Facts {
     let mut facts = Facts {
-        carriers: [super::traces::GATEWAY, streams::SERVICE].map(str::to_owned).into(),
+        carriers: [telemetry::GATEWAY, streams::SERVICE].map(str::to_owned).into(),
         sees_calls: plan.manifest.traces.is_some(),
         ..Facts::default()
     };

@@ -26,8 +26,6 @@ const FLUSH_END: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Holds what a collector wants to know (OpenTelemetry's specification of exporters).
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
-/// The service that requests from outside come to.
-pub(super) const GATEWAY: &str = "gateway";
 
 /// What is open of them.
 pub(crate) struct Traces {
@@ -111,7 +109,7 @@ pub(crate) fn spans(plan: &Plan, world: &World) -> Option<proxy::Spans> {
             manifest::Propagation::B3 => Propagation::B3,
             manifest::Propagation::B3Multi => Propagation::B3Multi,
         },
-        service: GATEWAY,
+        service: telemetry::GATEWAY,
         caller: |caller| if consumers::is_one(caller) { streams::SERVICE } else { caller },
     })
 }
