@@ -289,14 +289,12 @@ impl Handling {
         if item.again.is_some() || self.room.fetch_update(SeqCst, SeqCst, less).is_ok() {
             return Ok(true);
         }
-        if self.state.get(records::dead_key(&self.name, item.message.global_position)).await?.is_some() {
-            return Ok(true);
-        }
         let most = bounds::DEAD_LETTERS_KEPT_MAX;
         let waiting = records::count(&self.state, &records::dead_prefix(&self.name), most).await?;
         let room = (most - waiting).min(bounds::DEAD_LETTERS_UNCOUNTED);
         self.room.store(room.saturating_sub(1), SeqCst);
-        Ok(room > 0)
+        let own = records::dead_key(&self.name, item.message.global_position);
+        Ok(room > 0 || self.state.get(own).await?.is_some())
     }
 
     fn now(&self) -> i64 {
