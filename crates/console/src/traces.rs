@@ -114,8 +114,10 @@ pub(crate) async fn show(console: Console, asked: Asked) -> Result<Traces, Probl
     }
     if asked.form == Form::Page {
         // A form without its choices is one all the same.
-        let offered = ask_spans(spans, offered(spans, &page.asked.service_name)).await;
-        page.offered = offered.unwrap_or_default();
+        match ask_spans(spans, offered(spans, &page.asked.service_name)).await {
+            Ok(offered) => page.offered = offered,
+            Err(problem) => _ = page.problem.get_or_insert(problem),
+        }
     }
     Ok(page)
 }
