@@ -327,6 +327,12 @@ fn logs_show_what_was_and_follow_what_comes() {
         exit 1
     "#]]
     .assert_eq(&folder.run(&["logs", "a/b"]));
+    expect![[r#"
+        error: `./` can't be the name of a service
+        hint: where the manifest lies is said with `-C ./`
+        exit 1
+    "#]]
+    .assert_eq(&folder.run(&["stop", "./"]));
     let mut follow = folder.start(&["logs", "-f", "--tail", "0", "cart"]);
     // As `tombolo logs -f | head -1`: it ends when nobody reads any more.
     let mut head = folder.command(&["logs", "-f", "--tail", "0", "cart"]);

@@ -4,7 +4,7 @@ use super::asking::{Ask, Client, Lines, block_on};
 use crate::term::{BOLD, CYAN, DIM, RED, err, out, out_if_read, paint};
 use base::{Fault, Kind};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -215,6 +215,10 @@ fn check_name(service: &str) -> Result<(), Fault> {
     if !service.is_empty() && service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Ok(());
     }
-    Err(Fault::new(Kind::Invalid, format!("`{service}` can't be the name of a service"))
-        .hint("`tombolo status` shows the names"))
+    let fault = Fault::new(Kind::Invalid, format!("`{service}` can't be the name of a service"));
+    Err(if Path::new(service).exists() {
+        fault.hint(format!("where the manifest lies is said with `-C {service}`"))
+    } else {
+        fault.hint("`tombolo status` shows the names")
+    })
 }
