@@ -1,6 +1,6 @@
 //! What a request leaves for whoever looks at traces: one span of the request as it came in and one of each try at a
-//! backend and of each copy that goes elsewhere, below it. A call that a service declared is told as a call of that service, since nobody else may tell it;
-//! any other request is one that the gateway served.
+//! backend and of each copy that goes elsewhere, below it. A call that a service declared is told as a call of that
+//! service, since nobody else may tell it; any other request is one that the gateway served.
 
 use crate::backend::LocalEndpoint;
 use crate::table::{LocalRoute, Target};

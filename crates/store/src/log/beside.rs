@@ -149,3 +149,90 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A file that fails as it is told to: by an error of its write or its sync, or by a panic.
+    #[derive(Default)]
+    struct Failing {
+        content: Mutex<Vec<u8>>,
+        write: bool,
+        sync: bool,
+        panics: bool,
+    }
+
+    impl DiskFile for Failing {
+        fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write_at(&self, bytes: &[u8], _offset: u64) -> io::Result<()> {
+            assert!(!self.panics, "the file panics");
+            let is_group = bytes.iter().any(|byte| *byte != 0);
+            if self.write && is_group {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *self.content.lock().unwrap() = bytes.to_vec();
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            if self.sync { Err(io::Error::other("no")) } else { Ok(()) }
+        }
+
+        fn bytes(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    /// How a job of this file ends, in words, with a thread and without; the job after it as well.
+    fn ends(threaded: bool, file: Failing) -> String {
+        let (mut beside, file) = (Beside::new(threaded), Arc::new(file));
+        let mut end = || {
+            beside.begin(Job { file: file.clone(), bytes: vec![1, 2], start: 0 });
+            let done = beside.wait();
+            let job = if done.job.is_some_and(|job| job.bytes == [1, 2]) { "" } else { " without its job" };
+            match done.result {
+                Ok(()) => format!("done{job}"),
+                Err(Failure::NotWritten(error)) => format!("not written: {error}{job}"),
+                Err(Failure::Unknown(error, why)) => format!("unknown: {error}: {why}{job}"),
+                Err(Failure::Broken(why)) => format!("broken: {why}{job}"),
+            }
+        };
+        let ends = [end(), end()].join(", then ");
+        beside.end();
+        ends
+    }
+
+    #[test]
+    fn a_job_ends_as_its_file_does_on_a_thread_and_without() {
+        for threaded in [true, false] {
+            assert_eq!(ends(threaded, Failing::default()), "done, then done");
+            let full = ends(threaded, Failing { write: true, ..Failing::default() });
+            assert_eq!(full, "not written: no storage space, then not written: no storage space");
+            let unsynced = ends(threaded, Failing { sync: true, ..Failing::default() });
+            assert_eq!(unsynced, ["unknown: no: a sync failed (no)"; 2].join(", then "));
+            let both = ends(threaded, Failing { write: true, sync: true, ..Failing::default() });
+            assert!(both.starts_with("unknown: no storage space: a write failed"), "{both}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_no_more_is_told_and_the_next_job_is_done_here() {
+        let (mut beside, file) = (Beside::new(true), Arc::new(Failing::default()));
+        beside.begin(Job {
+            file: Arc::new(Failing { panics: true, ..Failing::default() }),
+            bytes: vec![1],
+            start: 0,
+        });
+        let done = beside.wait();
+        assert!(done.job.is_none() && matches!(done.result, Err(Failure::Unknown(..))));
+        beside.begin(Job { file: file.clone(), bytes: vec![3], start: 0 });
+        assert!(beside.wait().result.is_ok());
+        assert_eq!(*file.content.lock().unwrap(), [3]);
+        beside.end();
+    }
+}

@@ -28,6 +28,8 @@ assert (plain[0], opened[0]) == ("text/plain", "application/openmetrics-text"), 
 assert plain[1] == opened[1], plain[1] ^ opened[1]
 served = [("code", "200"), ("method", "GET"), ("route", "hello")]
 assert ("skipper_serve_route_count", tuple(served)) in plain[1], plain[1]
+called = [("http_response_status_code", "502"), ("server_address", "cart"), ("service_name", "gateway")]
+assert ("http_client_request_duration_seconds_count", tuple(called)) in plain[1], plain[1]
 print(len(plain[1]))
 "#;
 
@@ -40,7 +42,8 @@ fn prometheus_own_client_reads_the_metrics_in_both_formats() {
         "gateway: {{address: '{gateway}', api: '127.0.0.1:0', support: '{support}'}}\n\
          traces: {{zipkin: off, otlp_http: off, otlp_grpc: off}}\n\
          streams: {{messagedb: off}}\n\
-         routes: |\n  hello: Path(\"/hello\") -> status(200) -> <shunt>;\n  gone: Path(\"/gone\") -> \"http://127.0.0.1:1\";\n"
+         routes: |\n  hello: Path(\"/hello\") -> status(200) -> <shunt>;\n  gone: Path(\"/gone\") -> \"service://cart\";\n\
+         services: {{cart: {{at: 'http://127.0.0.1:1'}}}}\n"
     );
     std::fs::write(folder.path().join("tombolo.yaml"), manifest).unwrap();
     let mut running = Running::start(folder.path(), &["up"]);
