@@ -70,6 +70,21 @@ async fn a_database_that_is_away_does_not_hold_up_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_that_takes_connections_and_says_nothing() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://ann@{}/spans", silent.local_addr().unwrap());
+    let opened = SpanStore::open_postgres(&url, Settings::default(), Clock::system(), Time::Server).await;
+    let (store, notes) = opened.unwrap();
+    assert!(notes[0].contains("does not answer within `10` s"), "{notes:?}");
+    store.offer((0..10).map(numbered).collect()).unwrap();
+    let begun = Instant::now();
+    store.flush().await;
+    tokio::task::spawn_blocking(move || drop(store)).await.unwrap();
+    // Getting ready for the batch, the try that is flushed, and what the end finds under way twice, have two seconds each.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_opens_while_its_database_is_away() {
     let mut server = Postgres::start();
     let url = server.url(&server.database());

@@ -91,18 +91,22 @@ async fn whoever_reads_a_part_for_long_holds_up_its_removal_alone() {
     let (backup, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     backup.batch_execute("BEGIN; LOCK TABLE tombolo_traces.spans_1 IN ACCESS SHARE MODE").await.unwrap();
-    for batch in 1..3 {
+    // Whoever writes looks at the time before it takes the next one of these.
+    let tend = async || {
         hand.advance(Duration::from_secs(1_000));
-        store.offer((batch * 10..(batch + 1) * 10).map(numbered).collect()).unwrap();
         store.flush().await;
+        store.flush().await;
+    };
+    for batch in 1..3 {
+        // Before there is more to write: otherwise it is chance which of the two comes first.
+        tend().await;
+        store.offer((batch * 10..(batch + 1) * 10).map(numbered).collect()).unwrap();
         store.flush().await;
     }
     assert_eq!((store.counts().kept, store.counts().removed, store.trouble()), (30, 0, None));
     assert_eq!(found_otherwise(&store, 30).await, [].into());
     backup.batch_execute("ROLLBACK").await.unwrap();
-    hand.advance(Duration::from_secs(1_000));
-    store.flush().await;
-    store.flush().await;
+    tend().await;
     // All but those of the last batch ended so long ago by now.
     assert_eq!(store.counts().removed, 20);
 }

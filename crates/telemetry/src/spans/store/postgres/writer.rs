@@ -6,7 +6,7 @@ use super::rows::{self, Row};
 use super::{Database, is_gone, links};
 use crate::spans::Span;
 use crate::spans::store::COUNTED_AT_ONCE;
-use crate::spans::store::intake::{Batch, Command, Commands};
+use crate::spans::store::intake::{Batch, Command, Commands, Intake};
 use crate::spans::store::names::{self, Names};
 use base::{Chance, Fault, Kind, Retry};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ const REFUSED_MAX: u32 = 3;
 /// Longest wait for a batch to be written, and how much longer once the store is closed.
 const WRITE_WAIT: Duration = Duration::from_secs(30);
 const END_WAIT: Duration = Duration::from_secs(2);
+/// How long whoever flushes waits while it is known that the database has trouble.
+const TROUBLED_WAIT: Duration = Duration::from_secs(2);
 /// Bits of a batch's number that are drawn: two nodes may write in the same microsecond.
 const DRAWN_BITS: u32 = 10;
 /// What transactions that write batches lock, beside the batch's number: "span" as a number.
@@ -61,9 +63,11 @@ struct Going {
     tried: Option<i64>,
 }
 
-/// What comes in while a batch is on its way.
-#[derive(Default)]
+/// What comes in while something is done, most often a batch on its way.
 struct Behind {
+    intake: Arc<Intake>,
+    /// What is done, for whoever waits for it.
+    doing: Batch,
     batch: Batch,
     /// Why the batch does not get on is told already.
     is_told: bool,
@@ -85,8 +89,13 @@ impl Writer {
         loop {
             let passed = clock.now().since(tended);
             if passed >= TEND_EVERY {
-                let told = self.tend().await.map_err(|fault| fault.to_string());
-                self.database.intake.tell(told);
+                let mut behind = Behind::new(&self.database.intake, Batch::default());
+                behind.batch = batch;
+                let told = behind.during(self.tend(), [Duration::MAX, END_WAIT], &mut commands).await;
+                if let Some(told) = told {
+                    self.database.intake.tell(told.map_err(|fault| fault.to_string()));
+                }
+                batch = behind.batch;
                 tended = clock.now();
             }
             if batch.is_empty() {
@@ -106,19 +115,20 @@ impl Writer {
     /// Writes a batch, or gives it up. Answers what came in meanwhile.
     async fn keep(&mut self, mut batch: Batch, commands: &mut Commands) -> Batch {
         let intake = self.database.intake.clone();
-        let mut behind = Behind { is_told: intake.trouble().is_some(), ..Behind::default() };
         let (mut pause, mut refused) = (PAUSE, 0);
-        let (count, bytes) = (batch.spans.len(), batch.bytes);
+        let (spans, bytes) = (std::mem::take(&mut batch.spans), batch.bytes);
+        let count = spans.len();
+        let mut behind = Behind::new(&intake, batch);
         if count == 0 {
-            batch.tell_flushed();
+            behind.doing.tell_flushed();
             return behind.batch;
         }
-        let mut going = match self.prepare(std::mem::take(&mut batch.spans)).await {
+        let mut going = match self.prepare(spans).await {
             Ok(going) => going,
             Err(fault) => {
                 intake.tell(Err(fault.to_string()));
                 intake.done(count, bytes, false);
-                batch.tell_flushed();
+                behind.doing.tell_flushed();
                 return behind.batch;
             }
         };
@@ -133,13 +143,11 @@ impl Writer {
                 // What was written is kept, whatever comes of the links.
                 let cared = self.care().await;
                 intake.tell(cared.map_err(|fault| fault.to_string()));
-                batch.tell_flushed();
+                behind.doing.tell_flushed();
                 return behind.batch;
             };
             intake.tell(Err(fault.to_string()));
-            batch.tell_flushed();
-            behind.batch.tell_flushed();
-            behind.is_told = true;
+            behind.tell();
             let is_away = fault.retry == Retry::Safe || fault.kind == Kind::Refused;
             refused += u32::from(!is_away);
             if refused >= REFUSED_MAX {
@@ -249,8 +257,19 @@ impl Writer {
 }
 
 impl Behind {
+    fn new(intake: &Arc<Intake>, doing: Batch) -> Self {
+        Self { intake: intake.clone(), doing, batch: Batch::default(), is_told: false, has_ended: false }
+    }
+
+    /// Whoever waits is told, and whoever comes does not wait.
+    fn tell(&mut self) {
+        self.doing.tell_flushed();
+        self.batch.tell_flushed();
+        self.is_told = true;
+    }
+
     /// Does something while others come in, for as long as the first time says, or for the second one more when no more
-    /// can come.
+    /// can come. Where trouble is known already, whoever waits for it is told so before long, and it goes on.
     async fn during<T>(
         &mut self,
         doing: impl Future<Output = T>,
@@ -260,11 +279,18 @@ impl Behind {
         let mut doing = std::pin::pin!(doing);
         let longest = if self.has_ended { at_end } else { longest };
         let mut over = std::pin::pin!(tokio::time::sleep(longest));
+        let mut troubled = std::pin::pin!(tokio::time::sleep(TROUBLED_WAIT));
         loop {
             tokio::select! {
                 biased;
                 done = &mut doing => return Some(done),
                 () = &mut over => return None,
+                () = &mut troubled, if !self.is_told => {
+                    if self.intake.trouble().is_some() {
+                        self.tell();
+                    }
+                    troubled.as_mut().reset(tokio::time::Instant::now() + TROUBLED_WAIT);
+                }
                 command = commands.recv(), if !self.has_ended => match command {
                     None => {
                         self.has_ended = true;
