@@ -6,6 +6,7 @@ use crate::fields::{Section, key};
 use crate::kinds::Kind;
 use crate::names;
 use crate::reader::Reader;
+use crate::values::Flag;
 use crate::yaml::{Entry, Node, ScalarKind, Value};
 use base::Span;
 use std::time::Duration;
@@ -297,6 +298,15 @@ impl Reader {
             return Vec::new();
         }
         items.iter().filter_map(|item| self.text(item)).collect()
+    }
+
+    /// Words of a command line, each with its place.
+    pub(crate) fn flags(&mut self, node: &Node) -> Vec<Flag> {
+        let texts = self.texts(node);
+        let items = if let Value::List(items) = &node.value { &items[..] } else { &[] };
+        let placed = |(text, item): (String, &Node)| Flag { text, span: item.span.clone() };
+        // Where one of them is no text there is no manifest.
+        texts.into_iter().zip(items).map(placed).collect()
     }
 
     /// Where a consumer begins.

@@ -30,7 +30,7 @@ pub struct Changes {
     pub rerouted: Vec<String>,
     /// `routes` of the gateway. The contents of files are not looked at.
     pub routes: bool,
-    /// `address`, `api`, `support`, `workers` or the TLS files of the gateway, `streams` or `traces`: listeners open anew.
+    /// `address`, `api`, `support`, `workers`, `flags` or the TLS files of the gateway, `streams` or `traces`: listeners open anew.
     pub rebind: bool,
     /// `strict` or `ignore_trailing_slash` of the gateway: the route table is built anew.
     pub lookup: bool,
@@ -114,8 +114,9 @@ fn process(command: &Command) -> impl PartialEq {
 }
 
 fn listeners(gateway: &Gateway) -> impl PartialEq {
-    let Gateway { address, support, api, workers, tls_cert, tls_key, .. } = gateway;
-    (address, support, api, workers, tls_cert, tls_key)
+    let Gateway { address, support, api, workers, tls_cert, tls_key, flags, .. } = gateway;
+    let flags: Vec<_> = flags.iter().map(|flag| &flag.text).collect();
+    (address, support, api, workers, tls_cert, tls_key, flags)
 }
 
 fn same_consumers(old: &[Consumer], new: &[Consumer]) -> bool {

@@ -397,6 +397,15 @@ pub(crate) static GATEWAY: Section<Gateway> = Section {
             .example("tls/server.key")
             .doc("PEM file of the private key.")
             .put(|r, node, g| g.tls_key = r.path(node)),
+        key("flags", Kind::Texts)
+            .default_note("none")
+            .example("[-forwarded-headers=X-Forwarded-For, '-passive-health-check=period=1s,min-requests=10,max-drop-probability=0.9']")
+            .doc(
+                "Flags of `tombolo gateway` for what has no key of its own, Skipper's among them: breakers, passive \
+                 health, time-outs of backends, default filters, protocols. A list of `-name=value` and `-name`. What \
+                 they say of backends holds for the calls between services, too.",
+            )
+            .put(|r, node, g| g.flags = r.flags(node)),
     ],
 };
 

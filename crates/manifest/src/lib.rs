@@ -33,9 +33,9 @@ pub use reference::reference;
 pub use schema::{SCHEMA_URL, schema};
 pub use texts::TextMap;
 pub use values::{
-    Check, Command, DependsOn, Gateway, Health, Keep, Limits, Log, LogFormat, Manifest, Outbox, Propagation,
-    Restart, RestartWhen, RoutesEntry, Sample, Service, Source as ServiceSource, StartWhen, StoreUrl,
-    Streams, Traces,
+    Check, Command, DependsOn, Flag, Gateway, Health, Keep, Limits, Log, LogFormat, Manifest, Outbox,
+    Propagation, Restart, RestartWhen, RoutesEntry, Sample, Service, Source as ServiceSource, StartWhen,
+    StoreUrl, Streams, Traces,
 };
 
 use base::{Diagnostic, Severity, Source};

@@ -213,6 +213,17 @@ pub struct Gateway {
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the private key.
     pub tls_key: Option<PathBuf>,
+    /// Flags of `tombolo gateway`, in the order of the file.
+    pub flags: Vec<Flag>,
+}
+
+/// A word of a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// As written: `-name=value`, `-name`, or the value of the one before.
+    pub text: String,
+    /// Where it stands in the manifest.
+    pub span: Span,
 }
 
 /// The address of a PostgreSQL database, which may hold a password: it is not shown.
@@ -414,6 +425,7 @@ impl Default for Gateway {
             workers: None,
             tls_cert: None,
             tls_key: None,
+            flags: Vec::new(),
         }
     }
 }

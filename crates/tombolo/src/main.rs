@@ -3,6 +3,7 @@
 
 mod certificates;
 mod commands;
+mod flags;
 mod serving;
 mod tapping;
 mod term;

@@ -224,6 +224,7 @@ fn the_example_is_read_whole() {
                 tls_key: Some(
                     "tls/server.key",
                 ),
+                flags: [],
             },
             streams: None,
             traces: None,

@@ -6,7 +6,7 @@ use crate::up::{Plan, has_errors, read_manifest};
 use crate::wiring::World;
 use base::{Diagnostic, Fault};
 use clap::Args;
-use proxy::{Handles, Plane, Settings};
+use proxy::Plane;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,9 +59,11 @@ async fn routes(plan: &Plan) -> Result<(usize, Vec<Diagnostic>), Fault> {
         ignore_trailing_slash: plan.manifest.gateway.ignore_trailing_slash,
         ..Default::default()
     };
-    let plane =
-        Plane::new(Settings::default(), world.builder(options, &plan.folder, None, Handles::default()), None);
-    let mut reloader = Reloader::new(plan.sources(), Vec::new(), false);
+    let settings = plan.flags.settings(&plan.folder)?;
+    let (forward, handles) =
+        (plan.flags.forward_backend_url.clone(), plan.flags.handles(&plan.folder, &settings)?);
+    let plane = Plane::new(settings, world.builder(options, &plan.folder, forward, handles), None);
+    let mut reloader = Reloader::new(plan.sources(), plan.flags.steps()?, false);
     let mut told = reloader.reload(&plane).await.diagnostics;
     plan.place(&mut told);
     told.extend(plan.build_calls(plane.builder()).1);

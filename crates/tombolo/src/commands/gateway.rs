@@ -1,28 +1,19 @@
 //! `tombolo gateway`: the gateway alone, as it runs in production, with the flags of Skipper that people use
 //! most. Files are watched, addresses polled; SIGTERM drains, SIGHUP reads everything again.
 
-mod protocols;
-pub(crate) mod skipper;
-mod tls;
-
-use self::protocols::ProtocolFlags;
-use self::tls::TlsFlags;
+use crate::flags::{CarryFlags, bytes, duration};
 use crate::serving::{Reloader, Signal, Signals, Told};
 use crate::term::{BOLD, CYAN, DIM, GREEN, err, paint};
 use crate::wiring::{Access, World};
-use base::{Fault, Kind, Source, format_duration, parse_bytes, parse_duration};
+use base::{Fault, Kind, Source, format_duration};
 use clap::{Args, ValueEnum};
-use http::StatusCode;
-use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
-use proxy::{Handles, RouteSource, RouteStep, Secrets, Settings};
-use rules::limit::Scope;
+use proxy::{Handles, RouteSource, Settings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use telemetry::access::Format;
-use wire::{Dialer, Limits};
+use wire::{CertificateFiles, Limits, ServerTls};
 
 /// Arguments of `tombolo gateway`. Skipper's flags may be written with one dash or two.
 #[derive(Args)]
@@ -59,43 +50,17 @@ pub(crate) struct GatewayCommand {
     #[arg(long, help_heading = "Routes")]
     ignore_trailing_slash: bool,
 
-    /// Reserved characters that a client sends encoded, such as `%2F`, stay so for routes and filters
-    #[arg(long, help_heading = "Routes")]
-    rfc_patch_path: bool,
-
-    /// Change predicates and filters of every route: `/pattern/replacement/`
-    #[arg(long, value_name = "EDIT", help_heading = "Routes")]
-    edit_route: Vec<String>,
-
-    /// Add a changed copy of every route that the pattern matches: `/pattern/replacement/`
-    #[arg(long, value_name = "EDIT", help_heading = "Routes")]
-    clone_route: Vec<String>,
-
-    /// Filters put before those of every route
-    #[arg(long, value_name = "FILTERS", help_heading = "Routes")]
-    default_filters_prepend: Option<String>,
-
-    /// Filters put behind those of every route
-    #[arg(long, value_name = "FILTERS", help_heading = "Routes")]
-    default_filters_append: Option<String>,
-
-    /// Filters that no route may use
-    #[arg(long, value_delimiter = ',', value_name = "NAME", help_heading = "Routes")]
-    disabled_filters: Vec<String>,
-
-    /// Where `<forward>` goes
-    #[arg(long, value_name = "URL", help_heading = "Routes")]
-    forward_backend_url: Option<String>,
-
-    /// The answer when no route matches
-    #[arg(long, default_value = "404", value_parser = status, value_name = "STATUS", help_heading = "Routes")]
-    default_http_status: StatusCode,
-
     #[command(flatten)]
-    tls: TlsFlags,
+    carry: CarryFlags,
 
-    #[command(flatten)]
-    protocols: ProtocolFlags,
+    /// PEM files of certificate chains, watched for changes; with --tls-key, HTTPS is served, each client shown
+    /// the first whose names it calls, or the first
+    #[arg(long, help_heading = "TLS", value_delimiter = ',', value_name = "FILE", requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+
+    /// PEM files of the private keys, in the order of the certificates
+    #[arg(long, help_heading = "TLS", value_delimiter = ',', value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
 
     /// A file for the access log, in place of standard output
     #[arg(long, value_name = "FILE", help_heading = "Log")]
@@ -113,22 +78,6 @@ pub(crate) struct GatewayCommand {
     #[arg(long, help_heading = "Log")]
     access_log_strip_query: bool,
 
-    /// Most bytes of a request's body that the filter `auditLog` writes; 0 for none
-    #[arg(long, default_value = "1024", value_name = "NUMBER", help_heading = "Log")]
-    max_audit_body: usize,
-
-    /// Most memory that the filter `cache` takes, for all routes together
-    #[arg(long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
-    cache_bytes: u64,
-
-    /// Files of secrets, or folders of them, for filters that send secrets to services outside
-    #[arg(long, value_delimiter = ',', value_name = "PATH", help_heading = "Secrets")]
-    credentials_paths: Vec<PathBuf>,
-
-    /// How often the secrets are read again: a duration or milliseconds
-    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME", help_heading = "Secrets")]
-    credentials_update_interval: Duration,
-
     /// Longest wait for a whole request
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
     read_timeout_server: Duration,
@@ -145,49 +94,9 @@ pub(crate) struct GatewayCommand {
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
     idle_timeout_server: Duration,
 
-    /// Longest wait for a connection to a backend
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
-    timeout_backend: Duration,
-
-    /// Longest wait for the head of a backend's response
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
-    response_header_timeout_backend: Duration,
-
-    /// How often requests may come, whatever their route: `type=client,max-hits=20,time-window=1m`, or
-    /// `type=service`
-    #[arg(long, value_parser = ratelimit, value_name = "SETTINGS", help_heading = "Time-outs and bounds")]
-    ratelimits: Option<rules::limit::Settings>,
-
-    /// Leave a backend alone that fails: `type=consecutive,failures=5` or `type=rate,window=300,failures=30`, and
-    /// optionally `host=api.example:80`, `timeout=1m`, `half-open-requests=1`, `idle-ttl=1h`; may be given again
-    #[arg(long, value_parser = rules::breaker::Settings::parse, value_name = "SETTINGS", help_heading = "Backends")]
-    breaker: Vec<(String, rules::breaker::Settings)>,
-
-    /// Tell backends the Host that came in, unless a filter says otherwise
-    #[arg(long, help_heading = "Backends")]
-    proxy_preserve_host: bool,
-
-    /// Idle connections kept to each endpoint by each worker
-    #[arg(long, default_value = "64", value_name = "NUMBER", help_heading = "Backends")]
-    idle_conns_num: usize,
-
-    /// Ask endpoints less often that fail much of what they are asked:
-    /// `period=1s,min-requests=10,max-drop-probability=0.9`, and optionally `min-drop-probability=0` and
-    /// `max-unhealthy-endpoints-ratio=1`
-    #[arg(long, value_parser = rules::passive::Settings::parse, value_name = "SETTINGS", help_heading = "Backends")]
-    passive_health_check: Option<rules::passive::Settings>,
-
     /// Most bytes of a request's head, such as 64KiB
     #[arg(long, default_value = "1MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
     max_header_bytes: u64,
-
-    /// Most header lines of a request
-    #[arg(long, default_value = "100", value_name = "NUMBER", help_heading = "Time-outs and bounds")]
-    max_headers: usize,
-
-    /// Most bytes of a request's path and query
-    #[arg(long, default_value = "32KiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
-    max_uri_bytes: u64,
 
     /// Most bytes of a request's body; no bound if not given
     #[arg(long, value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
@@ -196,16 +105,6 @@ pub(crate) struct GatewayCommand {
     /// Most open client connections of a worker
     #[arg(long, default_value = "10000", value_name = "NUMBER", help_heading = "Time-outs and bounds")]
     max_connections: usize,
-
-    /// Who frames HTTP/1.1 on both sides: our own strict codec, or hyper to compare with
-    #[arg(
-        long,
-        value_enum,
-        default_value = "strict",
-        value_name = "ENGINE",
-        help_heading = "Time-outs and bounds"
-    )]
-    http1: Http1,
 
     /// Threads that carry requests; one for each core if not given
     #[arg(long, value_name = "NUMBER", help_heading = "Time-outs and bounds")]
@@ -218,15 +117,6 @@ pub(crate) struct GatewayCommand {
     /// Longest wait for requests under way when we stop
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME", help_heading = "Time-outs and bounds")]
     drain_timeout: Duration,
-
-    /// X-Forwarded-* headers to set: X-Forwarded-For, +X-Forwarded-For (put first), X-Forwarded-Host,
-    /// X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Proto[=VALUE], X-Forwarded-Port[=VALUE], Forwarded
-    #[arg(long, value_delimiter = ',', value_name = "HEADER", help_heading = "Forwarded headers")]
-    forwarded_headers: Vec<String>,
-
-    /// Networks whose requests keep their X-Forwarded-* headers as they are
-    #[arg(long, value_delimiter = ',', value_name = "CIDR", help_heading = "Forwarded headers")]
-    forwarded_headers_exclude_cidrs: Vec<String>,
 
     /// The application log's level; kept for Skipper's command lines, everything worth a line is printed
     #[arg(long, value_enum, ignore_case = true, default_value = "info", hide = true)]
@@ -243,21 +133,6 @@ enum Level {
     Debug,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Http1 {
-    Strict,
-    Hyper,
-}
-
-impl From<Http1> for wire::Http1 {
-    fn from(engine: Http1) -> Self {
-        match engine {
-            Http1::Strict => Self::Strict,
-            Http1::Hyper => Self::Hyper,
-        }
-    }
-}
-
 #[derive(Clone, Copy)]
 enum AddressOrOff {
     Address(SocketAddr),
@@ -272,31 +147,6 @@ fn address_or_off(text: &str) -> Result<AddressOrOff, String> {
     if matches!(text, "off" | "") { Ok(AddressOrOff::Off) } else { address(text).map(AddressOrOff::Address) }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    match text.parse::<u64>() {
-        Ok(ms) => Ok(Duration::from_millis(ms)),
-        Err(_) => parse_duration(text),
-    }
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    parse_bytes(text)
-}
-
-fn ratelimit(text: &str) -> Result<rules::limit::Settings, String> {
-    let settings = rules::limit::Settings::parse(text)?;
-    match settings.scope {
-        Scope::ClusterService | Scope::ClusterClient => {
-            Err(format!("`{}` needs gateways that count together; use service or client", settings.scope))
-        }
-        _ => Ok(settings),
-    }
-}
-
-fn status(text: &str) -> Result<StatusCode, String> {
-    text.parse().map_err(|_| format!("`{text}` is no HTTP status"))
-}
-
 impl GatewayCommand {
     /// Runs the gateway until it is told to stop.
     pub(crate) fn run(&self) -> Result<ExitCode, Fault> {
@@ -308,30 +158,24 @@ impl GatewayCommand {
     async fn serve(&self) -> Result<ExitCode, Fault> {
         let mut signals = Signals::new();
         let world = World::new(self.workers)?;
-        let tls = self.tls.server()?;
+        let tls = self.tls()?;
         let limits = self.limits()?;
         let access = self.access(&world)?;
         let audit = world.audit_log()?;
-        let settings = self.settings()?;
-        let handles = Handles {
-            audit: Some(audit.clone()),
-            audit_body_bytes: self.max_audit_body,
-            dialer: settings.dialer.clone(),
-            cache_bytes: usize::try_from(self.cache_bytes).unwrap_or(usize::MAX),
-            secrets: Arc::new(Secrets::read(self.credentials_paths.clone())?),
-        };
-        world.watch_secrets(&handles.secrets, self.credentials_update_interval);
+        let settings = Settings { body_bytes: self.max_body_bytes, ..self.carry.settings(Path::new(""))? };
+        let handles = Handles { audit: Some(audit.clone()), ..self.carry.handles(Path::new(""), &settings)? };
+        world.watch_secrets(&handles.secrets, self.carry.credentials_update_interval);
         let builder = world.builder(
             proxy::lookup::Options {
                 ignore_trailing_slash: self.ignore_trailing_slash,
                 ..Default::default()
             },
             Path::new(""),
-            self.forward_backend_url.clone(),
+            self.carry.forward_backend_url.clone(),
             handles,
         );
         let plane = proxy::Plane::new(settings, builder, access.clone());
-        let mut reloader = Reloader::new(self.sources()?, self.steps()?, self.strict);
+        let mut reloader = Reloader::new(self.sources()?, self.carry.steps()?, self.strict);
         let told = reloader.reload(&plane).await;
         show(&told);
         if told.refused {
@@ -426,52 +270,32 @@ impl GatewayCommand {
         world.access_log(&access).map(Some)
     }
 
-    fn settings(&self) -> Result<Settings, Fault> {
-        let tls = self.tls.client()?;
-        Ok(Settings {
-            default_status: self.default_http_status,
-            response_timeout: self.response_header_timeout_backend,
-            dialer: Dialer {
-                connect_timeout: self.timeout_backend,
-                http1: self.http1.into(),
-                tls,
-                http2: self.protocols.backend_http2,
-                ..Dialer::default()
-            },
-            upgrades: self.protocols.experimental_upgrade,
-            upgrade_idle_timeout: self.protocols.upgrade_idle_timeout,
-            uri_bytes: usize::try_from(self.max_uri_bytes).unwrap_or(usize::MAX),
-            body_bytes: self.max_body_bytes,
-            keeps_reserved: self.rfc_patch_path,
-            ratelimit: self.ratelimits.clone(),
-            breaker: self
-                .breaker
-                .iter()
-                .rfind(|(host, _)| host.is_empty())
-                .map(|(_, all)| *all)
-                .unwrap_or_default(),
-            host_breakers: self.breaker.iter().filter(|(host, _)| !host.is_empty()).cloned().collect(),
-            preserve_host: self.proxy_preserve_host,
-            idle_connections: self.idle_conns_num,
-            passive_health: self.passive_health_check,
-            forwarded: self.forwarded()?,
-            ..Settings::default()
-        })
+    /// How the gateway proves who it is, if it serves HTTPS.
+    fn tls(&self) -> Result<Option<ServerTls>, Fault> {
+        if self.tls_cert.len() != self.tls_key.len() {
+            let (chains, keys) = (self.tls_cert.len(), self.tls_key.len());
+            let fault = Fault::new(Kind::Invalid, format!("--tls-cert names {chains}, --tls-key {keys}"));
+            return Err(fault.hint("give a key for each certificate, in the same order"));
+        }
+        if self.tls_cert.is_empty() {
+            return Ok(None);
+        }
+        let pairs = self.tls_cert.iter().zip(&self.tls_key);
+        let files = pairs.map(|(chain, key)| CertificateFiles { chain: chain.clone(), key: key.clone() });
+        ServerTls::from_pairs(files.collect(), self.carry.tls.tls_min_version).map(Some)
     }
 
     fn limits(&self) -> Result<Limits, Fault> {
         let mut limits = Limits {
             header_bytes: usize::try_from(self.max_header_bytes).unwrap_or(usize::MAX),
-            headers: self.max_headers,
             header_timeout: self.read_header_timeout_server,
             read_timeout: self.read_timeout_server,
             write_timeout: self.write_timeout_server,
             idle_timeout: self.idle_timeout_server,
             connections: self.max_connections,
-            http1: self.http1.into(),
             ..Limits::default()
         };
-        self.protocols.apply(&mut limits)?;
+        self.carry.apply(&mut limits)?;
         Ok(limits)
     }
 
@@ -487,71 +311,6 @@ impl GatewayCommand {
                 .hint("give --routes-file FILE, --inline-routes ESKIP or --routes-urls URL"));
         }
         Ok(sources)
-    }
-
-    fn steps(&self) -> Result<Vec<RouteStep>, Fault> {
-        let edits = |flag: &str, texts: &[String]| {
-            texts
-                .iter()
-                .map(|text| eskip::Edit::parse(text).map_err(|d| in_flag(flag, d)))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let filters = |flag: &str, text: &Option<String>| match text {
-            None => Ok(Vec::new()),
-            Some(text) => eskip::parse_filters(&Source::new(flag, text.as_str())).map_err(|errors| {
-                let first = errors.diagnostics().into_iter().next();
-                first.map_or_else(|| Fault::new(Kind::Invalid, flag), |diagnostic| in_flag(flag, diagnostic))
-            }),
-        };
-        // Skipper's order: clones are made of the routes as written, edits and default filters follow.
-        let mut steps: Vec<RouteStep> =
-            edits("--clone-route", &self.clone_route)?.into_iter().map(RouteStep::Clone).collect();
-        steps.extend(edits("--edit-route", &self.edit_route)?.into_iter().map(RouteStep::Edit));
-        let around = eskip::DefaultFilters {
-            prepend: filters("--default-filters-prepend", &self.default_filters_prepend)?,
-            append: filters("--default-filters-append", &self.default_filters_append)?,
-        };
-        if !around.prepend.is_empty() || !around.append.is_empty() {
-            steps.push(RouteStep::Around(around));
-        }
-        if !self.disabled_filters.is_empty() {
-            let names = self.disabled_filters.iter().cloned().collect();
-            steps.push(RouteStep::Without(eskip::DisabledFilters { names }));
-        }
-        Ok(steps)
-    }
-
-    fn forwarded(&self) -> Result<Option<ForwardedHeaders>, Fault> {
-        let wrong = |why: String| Fault::new(Kind::Invalid, why);
-        let mut headers = ForwardedHeaders::default();
-        for written in &self.forwarded_headers {
-            let (name, value) = written.split_once('=').unwrap_or((written, "auto"));
-            let told = || Header::parse(value).map_err(wrong);
-            match name.to_ascii_lowercase().as_str() {
-                "x-forwarded-for" => headers.forwarded_for = ForwardedFor::Append,
-                "+x-forwarded-for" => headers.forwarded_for = ForwardedFor::Prepend,
-                "x-forwarded-host" => headers.host = true,
-                "x-forwarded-method" => headers.method = true,
-                "x-forwarded-uri" => headers.uri = true,
-                "x-forwarded-proto" => headers.proto = Some(told()?),
-                "x-forwarded-port" => headers.port = Some(told()?),
-                "forwarded" => headers.forwarded = true,
-                _ => {
-                    return Err(wrong(format!("`{name}` is no header that --forwarded-headers can set"))
-                        .hint("X-Forwarded-For, -Host, -Method, -Uri, -Proto and -Port are, and Forwarded"));
-                }
-            }
-        }
-        headers.exclude = Networks::parse(&self.forwarded_headers_exclude_cidrs).map_err(wrong)?;
-        Ok((!self.forwarded_headers.is_empty()).then_some(headers))
-    }
-}
-
-fn in_flag(flag: &str, diagnostic: base::Diagnostic) -> Fault {
-    let fault = Fault::new(Kind::Invalid, format!("{flag}: {}", diagnostic.message));
-    match diagnostic.hint {
-        Some(hint) => fault.hint(hint),
-        None => fault,
     }
 }
 

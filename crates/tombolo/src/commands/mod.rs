@@ -113,7 +113,7 @@ impl Cli {
 pub(crate) fn arguments(all: Vec<OsString>) -> Result<Vec<OsString>, Fault> {
     let command = command_line();
     let Some(gateway) = command.find_subcommand("gateway") else { return Ok(all) };
-    let (taken, notes) = gateway::skipper::arguments(all, gateway)?;
+    let (taken, notes) = crate::flags::skipper::arguments(all, gateway)?;
     for note in notes {
         term::err(format_args!("note: {note}"));
     }

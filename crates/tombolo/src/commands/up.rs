@@ -47,7 +47,7 @@ impl Up {
         let runtime = crate::wiring::runtime()?;
         runtime.block_on(async {
             let signals = Signals::new();
-            let house = House::open(plan, screen).await?;
+            let house = Box::pin(House::open(plan, screen)).await?;
             Box::pin(house.run(signals)).await
         })?;
         Ok(ExitCode::SUCCESS)

@@ -28,7 +28,7 @@ use telemetry::AccessLog;
 use telemetry::access::Format;
 use telemetry::doctor::Doctor;
 use tokio::sync::Notify;
-use wire::{Limits, ServerTls};
+use wire::{CertificateFiles, Limits, ServerTls};
 
 /// How often we look whether a start takes long.
 const STARTING_TICK: Duration = Duration::from_secs(1);
@@ -111,7 +111,8 @@ impl House {
         let gateway = &plan.manifest.gateway;
         let tls = match (&gateway.tls_cert, &gateway.tls_key) {
             (Some(chain), Some(key)) => {
-                Some(ServerTls::from_files(&plan.folder.join(chain), &plan.folder.join(key))?)
+                let files = CertificateFiles { chain: plan.folder.join(chain), key: plan.folder.join(key) };
+                Some(ServerTls::from_pairs(vec![files], plan.flags.tls.tls_min_version)?)
             }
             _ => None,
         };
@@ -126,25 +127,28 @@ impl House {
             taps: taps.clone(),
             body_bytes: plan.manifest.limits.body_bytes,
             access_log: plan.manifest.log.access,
-            ..Settings::default()
+            ..plan.flags.settings(&plan.folder)?
         };
         let options = proxy::lookup::Options {
             ignore_trailing_slash: gateway.ignore_trailing_slash,
             ..Default::default()
         };
         let audit = world.audit_log()?;
-        let handles =
-            Handles { audit: Some(audit.clone()), dialer: settings.dialer.clone(), ..Handles::default() };
+        let handles = Handles { audit: Some(audit.clone()), ..plan.flags.handles(&plan.folder, &settings)? };
+        world.watch_secrets(&handles.secrets, plan.flags.credentials_update_interval);
+        let forward = plan.flags.forward_backend_url.clone();
         let gateway_plane = Plane::new(
             settings.clone(),
-            world.builder(options, &plan.folder, None, handles.clone()),
+            world.builder(options, &plan.folder, forward, handles.clone()),
             access.clone(),
         );
+        // What is said of strangers' requests is not meant for calls.
+        let of_calls = Settings { forwarded: None, ratelimit: None, preserve_host: false, ..settings };
         let calls =
-            Plane::new(settings, world.builder(options, &plan.folder, None, handles.clone()), access.clone());
+            Plane::new(of_calls, world.builder(options, &plan.folder, None, handles.clone()), access.clone());
 
         // Routes before ports: a mistake in a file must not cost a port.
-        let mut reloader = Reloader::new(plan.sources(), Vec::new(), gateway.strict);
+        let mut reloader = Reloader::new(plan.sources(), plan.flags.steps()?, gateway.strict);
         let mut told = reloader.reload(&gateway_plane).await;
         plan.place(&mut told.diagnostics);
         let (table, of_calls) = plan.build_calls(calls.builder());
@@ -158,7 +162,7 @@ impl House {
         }
 
         let listeners = world.gateway_listeners(gateway.address)?;
-        let limits = limits(&plan);
+        let limits = limits(&plan)?;
         let address = listeners.first().map_or(Ok(gateway.address), TcpListener::local_addr)?;
         let (api_listener, support_listener) = side_listeners(&plan, &screen)?;
         let streams = Streams::open(&plan, &world, &screen, spans.as_ref()).await?;
@@ -460,7 +464,7 @@ impl House {
         self.plan = next;
         if changes.rebind || changes.log || changes.limits {
             self.screen
-                .note("changes of gateway addresses, log and limits take effect with the next `tombolo up`");
+                .note("changes of gateway addresses and flags, log and limits take effect with the next `tombolo up`");
         }
         self.world.services.declare(self.plan.names());
         if let Err(fault) = set_outside_services(&self.plan, &self.world) {
@@ -478,7 +482,9 @@ impl House {
 
     /// Opens the doors of declared calls, then makes the supervisor's services those of the plan.
     async fn start_services(&mut self) -> Result<(), Fault> {
-        self.doors.apply(&self.plan.edges(), &self.world, &self.calls, &limits(&self.plan)).await?;
+        // Nobody stands before a service that calls.
+        let limits = Limits { proxy_protocol: None, ..limits(&self.plan)? };
+        self.doors.apply(&self.plan.edges(), &self.world, &self.calls, &limits).await?;
         let wanted = self
             .plan
             .manifest
@@ -582,9 +588,9 @@ fn access_log(plan: &Plan, world: &World, json: bool) -> Result<Option<AccessLog
     world.access_log(&Access { format, strip_query: log.strip_query, file: None }).map(Some)
 }
 
-pub(crate) fn limits(plan: &Plan) -> Limits {
+pub(crate) fn limits(plan: &Plan) -> Result<Limits, Fault> {
     let limits = &plan.manifest.limits;
-    Limits {
+    let mut limits = Limits {
         header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
         header_timeout: limits.header_timeout,
         read_timeout: limits.read_timeout,
@@ -592,7 +598,9 @@ pub(crate) fn limits(plan: &Plan) -> Limits {
         idle_timeout: limits.idle_timeout,
         connections: limits.connections as usize,
         ..Limits::default()
-    }
+    };
+    plan.flags.apply(&mut limits)?;
+    Ok(limits)
 }
 
 /// The API's listener and, if there is to be one, the support listener. Their usual ports may be another

@@ -2,6 +2,7 @@
 //! whom. Reads files but starts nothing, so that `check` and `up` say the same.
 
 use super::consumers;
+use crate::flags::CarryFlags;
 use base::{Diagnostic, Fault, Kind, Severity, Source, Span};
 use eskip::{Arg, Backend, Call, Route};
 use manifest::{Manifest, RoutesEntry, ServiceSource};
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) folder: PathBuf,
     /// Its values.
     pub(crate) manifest: Manifest,
+    /// What its `gateway.flags` say.
+    pub(crate) flags: CarryFlags,
 }
 
 /// Finds and reads the manifest that `path` names: a file, or a folder that holds one. Warnings come with it;
@@ -32,10 +35,13 @@ pub(crate) fn read_manifest(path: &Path) -> Result<(Option<Plan>, Vec<Diagnostic
     let file = find(path)?;
     let text = base::read_text(&format!("`{}`", file.display()), &file, MANIFEST_BYTES_MAX)?;
     let source = Source::new(file.display().to_string(), text);
-    let (manifest, diagnostics) = manifest::read(&source);
+    let (manifest, mut diagnostics) = manifest::read(&source);
+    let Some(manifest) = manifest else { return Ok((None, diagnostics)) };
     let absolute = std::path::absolute(&file)?;
     let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    Ok((manifest.map(|manifest| Plan { source, folder, manifest }), diagnostics))
+    let (flags, told) = crate::flags::read(&manifest.gateway.flags, &folder, &source);
+    diagnostics.extend(told);
+    Ok((flags.map(|flags| Plan { source, folder, manifest, flags }), diagnostics))
 }
 
 fn find(path: &Path) -> Result<PathBuf, Fault> {

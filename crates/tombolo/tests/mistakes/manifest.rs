@@ -388,3 +388,170 @@ fn yaml_that_is_none() {
     "#]],
     );
 }
+
+#[test]
+fn a_flag_that_is_wrong_or_has_a_key_of_its_own() {
+    let with = |flags: &str| format!("routes: '* -> <shunt>'\ngateway:\n  flags:\n{flags}");
+    check(
+        &with("    - -proxy-preserve-host\n    - -pasive-health-check=period=1s\n"),
+        expect![[r#"
+        error: unexpected argument '--pasive-health-check' found
+         --> tombolo.yaml:5:7
+          |
+        5 |     - -pasive-health-check=period=1s
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: a similar argument exists: '--passive-health-check'
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -passive-health-check=period=soon\n"),
+        expect![[r#"
+        error: invalid value 'period=soon' for '--passive-health-check <SETTINGS>': `soon` is not a duration: write numbers with units, such as `1m30s` or `250ms`
+         --> tombolo.yaml:4:7
+          |
+        4 |     - -passive-health-check=period=soon
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: `tombolo gateway --help` lists the flags
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -address=:9999\n    - -proxy-preserve-host\n    - --workers=2\n"),
+        expect![[r#"
+        error: `address` is no flag of a manifest
+         --> tombolo.yaml:4:7
+          |
+        4 |     - -address=:N
+          |       ^^^^^^^^^^^^^^
+          |
+          = hint: that is the key `address` beside `flags`
+
+        error: `workers` is no flag of a manifest
+         --> tombolo.yaml:6:7
+          |
+        6 |     - --workers=2
+          |       ^^^^^^^^^^^
+          |
+          = hint: that is the key `workers` beside `flags`
+
+        2 errors
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -enable-prometheus-metrics\n    - -kubernetes\n"),
+        expect![[r#"
+        error: Skipper's flag `-kubernetes` is not here
+         --> tombolo.yaml:5:7
+          |
+        5 |     - -kubernetes
+          |       ^^^^^^^^^^^
+          |
+          = hint: Tombolo does not read Kubernetes' resources: a routes server (Skipper's RouteSRV) can, and --routes-urls reads from that
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - passive-health-check=period=1s\n"),
+        expect![[r#"
+        error: unexpected argument 'passive-health-check=period=1s' found
+         --> tombolo.yaml:4:7
+          |
+        4 |     - passive-health-check=period=1s
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: `tombolo gateway --help` lists the flags
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -insecure\n    - -enable-proxy-protocol\n"),
+        expect![[r#"
+        error: --enable-proxy-protocol would close every connection
+         --> tombolo.yaml:5:7
+          |
+        5 |     - -enable-proxy-protocol
+          |       ^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: name the load balancers' networks with --proxy-allow-cidrs
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -proxy-allow-cidrs=10.0.0.0/8\n"),
+        expect![[r#"
+        error: the following required arguments were not provided: --enable-proxy-protocol
+         --> tombolo.yaml:4:7
+          |
+        4 |     - -proxy-allow-cidrs=10.0.0.0/8
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: `tombolo gateway --help` lists the flags
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -insecure\n    - -default-filters-append=setPth(\"/\") ->\n"),
+        expect![[r#"
+        error: --default-filters-append: expected a filter, found the end of the text
+         --> tombolo.yaml:5:7
+          |
+        5 |     - -default-filters-append=setPth("/") ->
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = hint: a filter is a name with arguments: `setPath("/")`
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -backend-roots=ca.pem\n"),
+        expect![[r#"
+        error: `DIR/ca.pem` can't be read as PEM certificates: I/O error: No such file or directory (os error 2)
+         --> tombolo.yaml:4:7
+          |
+        4 |     - -backend-roots=ca.pem
+          |       ^^^^^^^^^^^^^^^^^^^^^
+
+        1 error
+        exit 1
+    "#]],
+    );
+    check(
+        &with("    - -default-filters-append=setPth(\"/\")\n    - -suppress-route-update-logs\n"),
+        expect![[r#"
+            warning: -suppress-route-update-logs: the gateway writes what happens to standard error, one line each
+             --> tombolo.yaml:5:7
+              |
+            5 |     - -suppress-route-update-logs
+              |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+            error: filter `setPth` is not known
+             --> tombolo.yaml:1:10
+              |
+            1 | routes: '* -> <shunt>'
+              |          ^^^^^^
+              |
+              = hint: did you mean `setPath`?
+
+            1 error, 1 warning
+            exit 1
+        "#]],
+    );
+}

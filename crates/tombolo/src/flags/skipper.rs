@@ -183,6 +183,14 @@ pub(crate) fn arguments(
     if all.get(1).is_none_or(|command| command != "gateway") {
         return Ok((all, Vec::new()));
     }
+    words(all, gateway)
+}
+
+/// Words of a command line as clap takes them, and what to tell of flags that say nothing here. `known` are ours.
+pub(super) fn words(
+    all: Vec<OsString>,
+    known: &clap::Command,
+) -> Result<(Vec<OsString>, Vec<String>), Fault> {
     let (mut taken, mut notes) = (Vec::with_capacity(all.len()), Vec::<(&str, Vec<String>)>::new());
     let mut rest = all.into_iter();
     while let Some(argument) = rest.next() {
@@ -190,7 +198,7 @@ pub(crate) fn arguments(
             taken.push(argument);
             continue;
         };
-        if let Some(known) = gateway.get_arguments().find(|known| known.get_long() == Some(name)) {
+        if let Some(known) = known.get_arguments().find(|known| known.get_long() == Some(name)) {
             // Go lets a switch be set to a value.
             match value {
                 Some("true") if matches!(known.get_action(), ArgAction::SetTrue) => {
@@ -229,7 +237,7 @@ pub(crate) fn arguments(
 
 /// The name of a flag with one dash or two, and its value if that is joined to it. `-h` and `-V` are clap's own; a
 /// negative number is a value.
-fn flag(argument: &str) -> Option<(&str, Option<&str>)> {
+pub(super) fn flag(argument: &str) -> Option<(&str, Option<&str>)> {
     let name = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
     if name.len() < 2 || !name.as_bytes()[0].is_ascii_alphabetic() {
         return None;
@@ -337,6 +345,11 @@ mod tests {
                     _ => {}
                 }
             }
+        }
+        page += "\n## In a manifest\n\nThe key `flags` of `gateway` takes the flags that are here, but for these:\n\n\
+                 | flag | there |\n|---|---|\n";
+        for (name, instead) in super::super::in_manifest::ELSEWHERE {
+            let _ = writeln!(page, "| `--{name}` | {instead} |");
         }
         testkit::check_generated("docs/reference/gateway-flags.md", &page);
     }
