@@ -260,7 +260,7 @@ impl<'a> Parser<'a> {
     }
 
     fn filters_and_backend(&mut self) -> Result<(Vec<Call>, Backend, Span), Stop> {
-        let mut filters = Vec::new();
+        let mut filters: Vec<Call> = Vec::new();
         loop {
             let start = self.current;
             let backend = match start.kind {
@@ -277,11 +277,13 @@ impl<'a> Parser<'a> {
                 Kind::Less => {
                     let backend = self.balanced()?;
                     let end = self.previous.map_or(start.end, |token| token.end);
+                    filters.shrink_to_fit();
                     return Ok((filters, backend, start.start..end));
                 }
                 _ => return self.stop(Expected::FilterOrBackend),
             };
             self.advance();
+            filters.shrink_to_fit();
             return Ok((filters, backend, start.span()));
         }
     }
@@ -322,6 +324,8 @@ impl<'a> Parser<'a> {
             self.advance();
             return Ok(call);
         }
+        // As predicates of a route: most have one.
+        (call.args, call.arg_spans) = (Vec::with_capacity(1), Vec::with_capacity(1));
         loop {
             let arg = match self.current.kind {
                 Kind::Number => match self.current.raw(self.text).parse::<f64>() {
