@@ -6,12 +6,15 @@ use crate::watching::FileWatch;
 use crate::wiring::World;
 use base::{Fault, OnError};
 use std::time::Duration;
-use wire::ServerTls;
+use wire::Reread;
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Watches the files of a listener's certificates from now on.
-pub(crate) fn watch(world: &World, tls: &ServerTls) {
+/// Watches the files of certificates, if there are any, from now on.
+pub(crate) fn watch(world: &World, tls: &impl Reread) {
+    if tls.files().is_empty() {
+        return;
+    }
     let tls = tls.clone();
     world.scope.spawn_once("certificates", OnError::Report, async move {
         let mut watch = FileWatch::new(&tls.files());
@@ -26,7 +29,7 @@ pub(crate) fn watch(world: &World, tls: &ServerTls) {
 }
 
 /// Reads them again; `told` is the trouble that was reported last.
-fn look(tls: &ServerTls, told: &mut Option<String>) {
+fn look(tls: &impl Reread, told: &mut Option<String>) {
     match tls.reload() {
         Ok(changed) => {
             *told = None;

@@ -227,8 +227,16 @@ fn certificates_are_read_again_when_they_change_and_bad_ones_change_nothing() {
     behind.wait_for("certificates reloaded");
     let (_second, second) = front(&folder);
     assert_eq!(get(second, "/").status, 204);
-    let (_sceptic, sceptic) = start(&folder, &["-inline-routes", &to, "-backend-roots", "two.pem"]);
+    let copy = |from: &str| std::fs::copy(folder.path().join(from), folder.path().join("roots.pem")).unwrap();
+    copy("two.pem");
+    let (mut sceptical, sceptic) = start(&folder, &["-inline-routes", &to, "-backend-roots", "roots.pem"]);
     assert_eq!(get(sceptic, "/").status, 502);
+    folder.write("roots.pem", "no certificate");
+    sceptical.wait_for("`roots.pem` holds no certificate");
+    assert_eq!(get(sceptic, "/").status, 502);
+    copy("one.pem");
+    sceptical.wait_for("certificates reloaded");
+    assert_eq!(get(sceptic, "/").status, 204);
     let (_careless, careless) = start(&folder, &["-inline-routes", &to, "-insecure"]);
     assert_eq!(get(careless, "/").status, 204);
 }

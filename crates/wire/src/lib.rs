@@ -37,5 +37,5 @@ pub use outgoing::Outgoing;
 pub use proxy_protocol::ProxyProtocol;
 pub use secrets::{is_secret, is_secret_name};
 pub use server::{Drain, Drainer, Http1, Limits, serve};
-pub use tls::{CertificateFiles, ClientTls, ServerTls, TlsVersion, Trust, install_crypto};
+pub use tls::{CertificateFiles, ClientTls, Reread, ServerTls, TlsVersion, Trust, install_crypto};
 pub use upgrade::{OnUpgrade, Passed, TunnelEnd, Upgraded, tunnel};

@@ -11,7 +11,7 @@ use base::{Fault, Kind};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes our provider the process's own. Called first thing in `main` and in tests that use TLS: were a
@@ -55,6 +55,16 @@ impl TlsVersion {
             TlsVersion::V1_3 => vec![&rustls::version::TLS13],
         }
     }
+}
+
+/// What is read from files, and again when they change.
+pub trait Reread: Clone + Send + Sync + 'static {
+    /// The files, to be watched.
+    fn files(&self) -> Vec<PathBuf>;
+
+    /// Reads the files again and puts what they hold in force for new connections, if it differs; says whether it did.
+    /// All of them must be good: otherwise the old ones stay, and the fault says why.
+    fn reload(&self) -> Result<bool, Fault>;
 }
 
 fn wrong(path: &Path, what: &str) -> Fault {

@@ -164,6 +164,7 @@ impl GatewayCommand {
         let audit = world.audit_log()?;
         let settings = Settings { body_bytes: self.max_body_bytes, ..self.carry.settings(Path::new(""))? };
         let handles = Handles { audit: Some(audit.clone()), ..self.carry.handles(Path::new(""), &settings)? };
+        let trust = handles.dialer.tls.clone();
         world.watch_secrets(&handles.secrets, self.carry.credentials_update_interval);
         let builder = world.builder(
             proxy::lookup::Options {
@@ -206,6 +207,9 @@ impl GatewayCommand {
             })
             .transpose()?;
         if let Some(tls) = &tls {
+            crate::certificates::watch(&world, tls);
+        }
+        if let Some(tls) = &trust {
             crate::certificates::watch(&world, tls);
         }
         let scheme = if tls.is_some() { "https" } else { "http" };

@@ -3,7 +3,7 @@
 use base::Fault;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use wire::{ClientTls, TlsVersion, Trust};
+use wire::{CertificateFiles, ClientTls, TlsVersion, Trust};
 
 /// Flags about TLS.
 #[derive(Args)]
@@ -13,7 +13,8 @@ pub(crate) struct TlsFlags {
     #[arg(long, default_value = "1.2", value_parser = TlsVersion::parse, value_name = "VERSION")]
     pub(crate) tls_min_version: TlsVersion,
 
-    /// PEM file of the roots that https backends must be vouched for by, in place of the machine's
+    /// PEM file of the roots that https backends must be vouched for by, in place of the machine's; watched for
+    /// changes
     #[arg(long, value_name = "FILE")]
     backend_roots: Option<PathBuf>,
 
@@ -21,7 +22,7 @@ pub(crate) struct TlsFlags {
     #[arg(long, conflicts_with = "backend_roots")]
     insecure: bool,
 
-    /// PEM file of a certificate chain, shown to https backends that ask for one
+    /// PEM file of a certificate chain, shown to https backends that ask for one; watched for changes
     #[arg(long, value_name = "FILE", requires = "client_tls_key")]
     client_tls_cert: Option<PathBuf>,
 
@@ -36,15 +37,15 @@ impl TlsFlags {
         let [roots, chain, key] = [&self.backend_roots, &self.client_tls_cert, &self.client_tls_key]
             .map(|path| path.as_ref().map(|path| folder.join(path)));
         let trust = Trust {
-            roots: roots.as_deref(),
+            roots,
             insecure: self.insecure,
-            identity: chain.as_deref().zip(key.as_deref()),
+            identity: chain.zip(key).map(|(chain, key)| CertificateFiles { chain, key }),
             oldest: self.tls_min_version,
         };
         let silent = trust.roots.is_none() && !trust.insecure && trust.identity.is_none();
         if silent && trust.oldest == TlsVersion::default() {
             return Ok(None);
         }
-        ClientTls::trusting(&trust).map(Some)
+        ClientTls::trusting(trust).map(Some)
     }
 }

@@ -180,6 +180,9 @@ impl House {
         if let Some(tls) = &tls {
             crate::certificates::watch(&world, tls);
         }
+        if let Some(tls) = &handles.dialer.tls {
+            crate::certificates::watch(&world, tls);
+        }
         if let Some(listener) = support_listener {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }

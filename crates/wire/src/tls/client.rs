@@ -1,15 +1,16 @@
 //! Whom we trust when we call out, and what we offer to speak.
 
-use super::{TlsVersion, provider, read_certificates, read_pair, wrong};
+use super::{CertificateFiles, Reread, TlsVersion, provider, read_certificates, read_pair, wrong};
 use crate::Speak;
+use arc_swap::ArcSwap;
 use base::{Fault, Kind};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -17,22 +18,32 @@ use tokio_rustls::client::TlsStream;
 
 /// Whom we trust when we call out. Sessions are resumed where the other end lets us.
 #[derive(Clone)]
-pub struct ClientTls {
+pub struct ClientTls(Arc<Trusting>);
+
+/// Who is trusted now, and by what.
+struct Trusting {
+    trust: Trust,
+    current: ArcSwap<Believed>,
+}
+
+/// What the files said when they were read last.
+struct Believed {
+    roots: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<CertifiedKey>>,
     http1: TlsConnector,
     http2: TlsConnector,
     either: TlsConnector,
 }
 
 /// Who must vouch for the other end, and how we prove who we are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Trust<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
     /// PEM file of the roots; the machine's own without it.
-    pub roots: Option<&'a Path>,
+    pub roots: Option<PathBuf>,
     /// Nobody need vouch for anybody (Skipper's `-insecure`): whoever answers is believed.
     pub insecure: bool,
-    /// PEM files of our own chain and key, for those who ask for them (Skipper's `-client-tls-cert` and
-    /// `-client-tls-key`).
-    pub identity: Option<(&'a Path, &'a Path)>,
+    /// Our own chain and key, for those who ask for them (Skipper's `-client-tls-cert` and `-client-tls-key`).
+    pub identity: Option<CertificateFiles>,
     /// The oldest version that is spoken.
     pub oldest: TlsVersion,
 }
@@ -42,47 +53,20 @@ impl ClientTls {
     pub fn system() -> Result<Self, Fault> {
         static SHARED: OnceLock<Result<ClientTls, String>> = OnceLock::new();
         SHARED
-            .get_or_init(|| Self::trusting(&Trust::default()).map_err(|fault| fault.to_string()))
+            .get_or_init(|| Self::trusting(Trust::default()).map_err(|fault| fault.to_string()))
             .clone()
             .map_err(|why| Fault::new(Kind::Unavailable, why))
     }
 
     /// The roots of a PEM file and no others.
     pub fn from_file(roots: &Path) -> Result<Self, Fault> {
-        Self::trusting(&Trust { roots: Some(roots), ..Trust::default() })
+        Self::trusting(Trust { roots: Some(roots.to_owned()), ..Trust::default() })
     }
 
     /// As told. Fails when a file can't be used or this machine has no roots.
-    pub fn trusting(trust: &Trust<'_>) -> Result<Self, Fault> {
-        let provider = provider();
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&trust.oldest.and_later())
-            .map_err(|error| Fault::new(Kind::Bug, "the provider lacks a version of TLS").because(error))?;
-        let builder = if trust.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer(provider)))
-        } else {
-            builder.with_root_certificates(match trust.roots {
-                Some(file) => roots_of(file)?,
-                None => machine_roots()?,
-            })
-        };
-        let mut config = match trust.identity {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let pair: Arc<dyn ResolvesClientCert> =
-                    Arc::new(SingleCertAndKey::from(read_pair(chain, key)?));
-                builder.with_client_cert_resolver(pair)
-            }
-        };
-        let mut offering = |protocols: &[&[u8]]| {
-            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-            TlsConnector::from(Arc::new(config.clone()))
-        };
-        Ok(Self {
-            http1: offering(&[b"http/1.1"]),
-            http2: offering(&[b"h2"]),
-            either: offering(&[b"h2", b"http/1.1"]),
-        })
+    pub fn trusting(trust: Trust) -> Result<Self, Fault> {
+        let current = ArcSwap::from_pointee(trust.read()?);
+        Ok(Self(Arc::new(Trusting { trust, current })))
     }
 
     pub(crate) async fn connect(
@@ -93,13 +77,70 @@ impl ClientTls {
     ) -> Result<TlsStream<TcpStream>, Fault> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Fault::new(Kind::Invalid, format!("`{host}` is no name TLS could check")))?;
+        let believed = self.0.current.load_full();
         let connector = match speak {
-            Speak::Http1 => &self.http1,
-            Speak::Http2 => &self.http2,
-            Speak::Either => &self.either,
+            Speak::Http1 => &believed.http1,
+            Speak::Http2 => &believed.http2,
+            Speak::Either => &believed.either,
         };
         connector.connect(name, stream).await.map_err(|error| {
             Fault::new(Kind::Unavailable, format!("no TLS connection to `{host}`")).because(error)
+        })
+    }
+}
+
+impl Reread for ClientTls {
+    fn files(&self) -> Vec<PathBuf> {
+        let Trust { roots, identity, .. } = &self.0.trust;
+        let pair = identity.iter().flat_map(|files| [files.chain.clone(), files.key.clone()]);
+        roots.iter().cloned().chain(pair).collect()
+    }
+
+    fn reload(&self) -> Result<bool, Fault> {
+        let (new, old) = (self.0.trust.read()?, self.0.current.load());
+        let shown = |believed: &Believed| believed.identity.as_ref().map(|pair| pair.cert.clone());
+        if new.roots == old.roots && shown(&new) == shown(&old) {
+            return Ok(false);
+        }
+        self.0.current.store(Arc::new(new));
+        Ok(true)
+    }
+}
+
+impl Trust {
+    fn read(&self) -> Result<Believed, Fault> {
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&self.oldest.and_later())
+            .map_err(|error| Fault::new(Kind::Bug, "the provider lacks a version of TLS").because(error))?;
+        let roots = self.roots.as_ref().map(|file| read_certificates(file)).transpose()?;
+        let builder = if self.insecure {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Believer(provider)))
+        } else {
+            builder.with_root_certificates(match (&self.roots, &roots) {
+                (Some(file), Some(roots)) => roots_of(file, roots)?,
+                _ => machine_roots()?,
+            })
+        };
+        let pair = |files: &CertificateFiles| read_pair(&files.chain, &files.key).map(Arc::new);
+        let identity = self.identity.as_ref().map(pair).transpose()?;
+        let mut config = match identity.clone() {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let shown: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(pair));
+                builder.with_client_cert_resolver(shown)
+            }
+        };
+        let mut offering = |protocols: &[&[u8]]| {
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(config.clone()))
+        };
+        Ok(Believed {
+            http1: offering(&[b"http/1.1"]),
+            http2: offering(&[b"h2"]),
+            either: offering(&[b"h2", b"http/1.1"]),
+            roots: roots.unwrap_or_default(),
+            identity,
         })
     }
 }
@@ -114,9 +155,9 @@ fn machine_roots() -> Result<RootCertStore, Fault> {
     Ok(roots)
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
+fn roots_of(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(read_certificates(file)?);
+    let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
     if added == 0 {
         return Err(wrong(file, "holds no root certificate"));
     }

@@ -1,6 +1,6 @@
 //! How a listener proves who it is: certificates by name, read again when their files change.
 
-use super::{TlsVersion, provider, read_pair};
+use super::{Reread, TlsVersion, provider, read_pair};
 use crate::server::Limits;
 use arc_swap::ArcSwap;
 use base::{Fault, Kind};
@@ -65,24 +65,6 @@ impl ServerTls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
     }
 
-    /// The files, to be watched.
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.certificates.files.iter().flat_map(|files| [files.chain.clone(), files.key.clone()]).collect()
-    }
-
-    /// Reads the files again and puts what they hold in force for new connections, if it differs; says
-    /// whether it did. All of them must be good: otherwise the old ones stay, and the fault says why.
-    pub fn reload(&self) -> Result<bool, Fault> {
-        let certificates = read_all(&self.certificates.files)?;
-        let current = self.certificates.current.load();
-        let same = |(new, old): (&Arc<CertifiedKey>, &Arc<CertifiedKey>)| new.cert == old.cert;
-        if certificates.iter().zip(current.iter()).all(same) {
-            return Ok(false);
-        }
-        self.certificates.current.store(Arc::new(certificates));
-        Ok(true)
-    }
-
     /// The connection after its handshake, if that succeeds in time.
     pub(crate) async fn accept(
         &self,
@@ -96,6 +78,23 @@ impl ServerTls {
             self.acceptor.accept(stream).await.ok()
         };
         tokio::time::timeout(limits.handshake_timeout, handshake).await.ok()?
+    }
+}
+
+impl Reread for ServerTls {
+    fn files(&self) -> Vec<PathBuf> {
+        self.certificates.files.iter().flat_map(|files| [files.chain.clone(), files.key.clone()]).collect()
+    }
+
+    fn reload(&self) -> Result<bool, Fault> {
+        let certificates = read_all(&self.certificates.files)?;
+        let current = self.certificates.current.load();
+        let same = |(new, old): (&Arc<CertifiedKey>, &Arc<CertifiedKey>)| new.cert == old.cert;
+        if certificates.iter().zip(current.iter()).all(same) {
+            return Ok(false);
+        }
+        self.certificates.current.store(Arc::new(certificates));
+        Ok(true)
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
     }
 
     fn believer() -> ClientTls {
-        ClientTls::trusting(&Trust { insecure: true, ..Trust::default() }).unwrap()
+        ClientTls::trusting(Trust { insecure: true, ..Trust::default() }).unwrap()
     }
 
     fn leaf(files: &CertificateFiles) -> rustls::pki_types::CertificateDer<'static> {
@@ -260,6 +259,32 @@ mod tests {
         assert!(shake(&tls, &ClientTls::from_file(&files.chain).unwrap(), "other.example").await.is_err());
         assert!(shake(&tls, &ClientTls::from_file(&others.chain).unwrap(), "localhost").await.is_err());
         assert!(shake(&tls, &believer(), "other.example").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn new_roots_are_believed_and_bad_ones_change_nothing() {
+        let folder = Folder::new();
+        let (files, others) = (folder.pair("a", &["localhost"]), folder.pair("b", &["localhost"]));
+        let tls = ServerTls::from_files(&files.chain, &files.key).unwrap();
+        let roots = others.chain.with_file_name("roots.pem");
+        std::fs::copy(&others.chain, &roots).unwrap();
+        let client = ClientTls::from_file(&roots).unwrap();
+        assert_eq!(client.files(), std::slice::from_ref(&roots));
+        assert!(!client.reload().unwrap(), "nothing has changed");
+        assert!(shake(&tls, &client, "localhost").await.is_err());
+        std::fs::copy(&files.chain, &roots).unwrap();
+        assert!(client.reload().unwrap());
+        assert!(shake(&tls, &client, "localhost").await.is_ok());
+        std::fs::write(&roots, "").unwrap();
+        assert!(client.reload().unwrap_err().message.contains("holds no certificate"));
+        assert!(shake(&tls, &client, "localhost").await.is_ok(), "the last good ones stay");
+        // What we are ourselves is read again, too.
+        let identity = Some(others.clone());
+        let client = ClientTls::trusting(Trust { insecure: true, identity, ..Trust::default() }).unwrap();
+        assert_eq!(client.files(), [others.chain.clone(), others.key.clone()]);
+        assert!(!client.reload().unwrap());
+        folder.pair("b", &["localhost"]);
+        assert!(client.reload().unwrap());
     }
 
     #[tokio::test]
