@@ -151,3 +151,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_length_that_is_said_twice_alike_means_the_same_to_both() {
+    let pace = Pace { pieces: vec![1, 50_000], room: 64 };
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let [strict, hyper] = ENGINES.map(|engine| in_still_time(got(response.clone(), "GET", &pace, engine)));
+    assert!(whole(&strict).is_some());
+    assert_eq!(strict, hyper);
+    let request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na";
+    let [strict, hyper] =
+        ENGINES.map(|engine| in_still_time(serve(request, &pace, &[Answer::plain()], engine)).0);
+    assert_eq!((strict.len(), &strict), (1, &hyper));
+}

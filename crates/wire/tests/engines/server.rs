@@ -50,13 +50,15 @@ struct Teller {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// The fields in the order of their names; those of one name stay in theirs.
+/// The fields in the order of their names; those of one name stay in theirs. A length that is said again alike counts once
+/// (RFC 9110 section 8.6): the strict codec passes on one, hyper both.
 pub(crate) fn sorted<'a>(
     headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
 ) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<_> =
         headers.into_iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
+    fields.dedup_by(|later, first| first.0 == "content-length" && later == first);
     fields
 }
 
