@@ -11,11 +11,8 @@ use wire::Reread;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Watches the files of certificates, if there are any, from now on.
-pub(crate) fn watch(world: &World, tls: &impl Reread) {
-    if tls.files().is_empty() {
-        return;
-    }
-    let tls = tls.clone();
+pub(crate) fn watch(world: &World, tls: Option<&impl Reread>) {
+    let Some(tls) = tls.filter(|tls| !tls.files().is_empty()).cloned() else { return };
     world.scope.spawn_once("certificates", OnError::Report, async move {
         let mut watch = FileWatch::new(&tls.files());
         let mut told = None;

@@ -324,15 +324,22 @@ fn many_files_may_be_open_here_and_as_many_as_before_in_services() {
 #[test]
 fn flags_of_the_gateway_hold_here_too() {
     let flags = r#"flags: [-forwarded-headers=X-Forwarded-For, '-default-filters-prepend=setRequestHeader("X-From", "flags")',
-        -max-uri-bytes=200, -passive-health-check, 'period=1s,min-requests=10,max-drop-probability=0.9'] }"#;
+        -max-uri-bytes=200, -passive-health-check, 'period=1s,min-requests=10,max-drop-probability=0.9',
+        -response-header-timeout-backend=200ms] }"#;
     let with_flags = format!("{}, {flags}", GATEWAY.trim_end_matches(" }"));
-    let manifest = shop().replace(GATEWAY, &with_flags);
+    // It takes connections and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let outside = format!("services:\n  mute: {{ at: 'http://{}' }}\n", mute.local_addr().unwrap());
+    let manifest = shop().replace(GATEWAY, &with_flags).replace("calls: [cart]", "calls: [cart, mute]");
+    let manifest = manifest.replace("services:\n", &outside);
     let (folder, mut running, gateway) = up(&manifest);
     let seen = get(gateway, "/").body.to_ascii_lowercase();
     assert!(seen.contains("x-from: flags") && seen.contains("x-forwarded-for: 127.0.0.1"), "{seen}");
     // Calls are no requests of strangers.
     let called = get(gateway, "/call/CART_URL").body.to_ascii_lowercase();
     assert!(called.starts_with("i am cart") && !called.contains("x-f"), "{called}");
+    // What is said of backends holds for them: this would take a minute.
+    assert_eq!(get(gateway, "/call/MUTE_URL").body, "Gateway Timeout\n");
     assert_eq!(get(gateway, &format!("/{}", "a".repeat(200))).status, 414);
     folder.write("tombolo.yaml", &manifest.replace("=200", "=300"));
     running.wait_for("changes of gateway addresses and flags, log and limits take effect");

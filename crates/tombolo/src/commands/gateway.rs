@@ -206,12 +206,8 @@ impl GatewayCommand {
                 Ok::<_, Fault>(address)
             })
             .transpose()?;
-        if let Some(tls) = &tls {
-            crate::certificates::watch(&world, tls);
-        }
-        if let Some(tls) = &trust {
-            crate::certificates::watch(&world, tls);
-        }
+        crate::certificates::watch(&world, tls.as_ref());
+        crate::certificates::watch(&world, trust.as_ref());
         let scheme = if tls.is_some() { "https" } else { "http" };
         world.tend("gateway", &plane);
         err(format_args!("{} {}", paint(BOLD, "gateway"), paint(CYAN, format_args!("{scheme}://{address}"))));

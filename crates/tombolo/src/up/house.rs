@@ -177,12 +177,8 @@ impl House {
         };
         let served =
             world.workers.serve(&gateway_plane, listeners, tls.as_ref(), None, &limits, &world.drain).await?;
-        if let Some(tls) = &tls {
-            crate::certificates::watch(&world, tls);
-        }
-        if let Some(tls) = &handles.dialer.tls {
-            crate::certificates::watch(&world, tls);
-        }
+        crate::certificates::watch(&world, tls.as_ref());
+        crate::certificates::watch(&world, handles.dialer.tls.as_ref());
         if let Some(listener) = support_listener {
             world.serve_support(listener, vec![gateway_plane.clone(), calls.clone()])?;
         }

@@ -92,8 +92,7 @@ impl ClientTls {
 impl Reread for ClientTls {
     fn files(&self) -> Vec<PathBuf> {
         let Trust { roots, identity, .. } = &self.0.trust;
-        let pair = identity.iter().flat_map(|files| [files.chain.clone(), files.key.clone()]);
-        roots.iter().cloned().chain(pair).collect()
+        roots.iter().cloned().chain(identity.iter().flat_map(CertificateFiles::both)).collect()
     }
 
     fn reload(&self) -> Result<bool, Fault> {

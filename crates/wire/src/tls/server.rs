@@ -24,6 +24,13 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+impl CertificateFiles {
+    /// Both, to be watched.
+    pub(super) fn both(&self) -> [PathBuf; 2] {
+        [self.chain.clone(), self.key.clone()]
+    }
+}
+
 /// How a listener proves who it is. Serves HTTP/2 and HTTP/1.1 by ALPN; sessions are resumed by tickets, on
 /// whichever core the client comes back to.
 #[derive(Clone)]
@@ -83,7 +90,7 @@ impl ServerTls {
 
 impl Reread for ServerTls {
     fn files(&self) -> Vec<PathBuf> {
-        self.certificates.files.iter().flat_map(|files| [files.chain.clone(), files.key.clone()]).collect()
+        self.certificates.files.iter().flat_map(CertificateFiles::both).collect()
     }
 
     fn reload(&self) -> Result<bool, Fault> {
