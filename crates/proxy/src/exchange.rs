@@ -7,6 +7,7 @@ use crate::body::FirstBytes;
 use crate::cache::Visit;
 use crate::context::Context;
 use crate::filters::queues::Place;
+use crate::filters::usage::Begun;
 use crate::lookup::Params;
 use base::{Chance, Clock, Moment, UnixTime};
 use http::header::{HOST, HeaderValue};
@@ -131,6 +132,10 @@ pub struct RareNotes {
     pub tags: Tags,
     /// Whether `admissionControl` refused the request, or would have if it were active.
     pub shed: bool,
+    /// Keys of the notes that filters `annotate` made.
+    pub annotations: Vec<Arc<str>>,
+    /// What filters `apiUsageMonitoring` have seen, the one that ran last coming last.
+    pub(crate) usage: Vec<Begun>,
     /// What has passed of the body that `auditLog` watches.
     pub(crate) audited_body: Option<FirstBytes>,
     /// What filters `cache` have to do when the answer comes, the one that ran last coming last.

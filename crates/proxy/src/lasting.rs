@@ -4,6 +4,7 @@
 use base::{Clock, Moment};
 use std::any::Any;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,17 +43,36 @@ impl Lasting {
         idle: Duration,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
+        let Ok(value) = self.held_or(name, idle, || Ok::<_, Infallible>(make()));
+        value
+    }
+
+    /// Likewise, for what can't always be made. What `make` does must not ask for other state here.
+    pub fn get_or<T: Any + Send + Sync, E>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        self.held_or(name, IDLE, make)
+    }
+
+    fn held_or<T: Any + Send + Sync, E>(
+        &self,
+        name: &str,
+        idle: Duration,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let now = self.clock.now();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = held.get_mut(name) {
             found.wanted = now;
             if let Ok(value) = found.value.clone().downcast() {
-                return value;
+                return Ok(value);
             }
         }
-        let value = Arc::new(make());
+        let value = Arc::new(make()?);
         held.insert(name.to_owned(), Held { value: value.clone(), wanted: now, idle });
-        value
+        Ok(value)
     }
 
     /// Looks at all state of this type, which must not ask for any here meanwhile.

@@ -51,7 +51,7 @@ pub use engine::{CALLER, Gateway, Plane};
 pub use exchange::{
     Arrival, Claims, DynamicTarget, Exchange, LogChoice, Mirror, Notes, RareNotes, RetryPolicy, RetryWhen,
 };
-pub use filters::{Built, Example, Filter, FilterEnv, FilterSpec, Handles, Later, Step, Wishes};
+pub use filters::{Built, Callers, Example, Filter, FilterEnv, FilterSpec, Handles, Later, Step, Wishes};
 pub use lasting::Lasting;
 pub use lookup::Refusal;
 pub use question::Question;

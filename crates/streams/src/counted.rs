@@ -11,7 +11,7 @@ use store::{
 };
 use telemetry::Metrics;
 
-use telemetry::metrics::{self, Counter, LABEL_SETS_MAX, Timer};
+use telemetry::metrics::{self, Counter, TIMERS_MAX, Timer};
 
 /// An engine whose work is counted.
 pub struct Counted {
@@ -38,7 +38,7 @@ impl Counted {
         }
         let counter = self.metrics.counter(metrics::MESSAGES_SENT, &["", category]);
         let numbers = (counter, self.metrics.timer(metrics::APPEND_DURATION, &[category]));
-        if sent.len() < LABEL_SETS_MAX {
+        if sent.len() < TIMERS_MAX {
             sent.insert(category.to_owned(), numbers.clone());
         }
         numbers

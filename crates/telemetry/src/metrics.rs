@@ -3,7 +3,7 @@
 //!
 //! Bounds: [`ROUTES_MAX`] routes, and within each route [`SERIES_MAX`] pairs of status and method,
 //! [`HOSTS_MAX`] backend hosts and [`CAUSES_MAX`] causes per worker; [`LABEL_SETS_MAX`] sets of labels for any
-//! other metric. What comes beyond is counted under `_other`. The meter of a route that left the table is
+//! other metric, [`TIMERS_MAX`] for a histogram. What comes beyond is counted under `_other`. The meter of a route that left the table is
 //! shown to one more scrape and then forgotten.
 
 mod chain;
@@ -16,7 +16,7 @@ mod table;
 mod text;
 mod totals;
 
-pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples, Timer};
+pub use families::{Counter, Gauge, LABEL_SETS_MAX, Samples, Sum, TIMERS_MAX, Timer};
 pub use histogram::BUCKETS;
 pub use route::{CAUSES_MAX, HOSTS_MAX, OTHER, RouteMeter, SERIES_MAX};
 pub use table::*;
@@ -134,6 +134,14 @@ impl Metrics {
     /// When the values are not as many as the labels.
     pub fn counter(&self, metric: Metric, labels: &[&str]) -> Counter {
         self.0.families.counter(metric, labels)
+    }
+
+    /// A sum of this metric with these values of its labels; the same for the same values.
+    ///
+    /// # Panics
+    /// When the values are not as many as the labels.
+    pub fn sum(&self, metric: Metric, labels: &[&str]) -> Sum {
+        self.0.families.sum(metric, labels)
     }
 
     /// A gauge of this metric with these values of its labels; the same for the same values.

@@ -14,7 +14,8 @@ use base::{Fault, Kind, Source, parse_bytes, parse_duration};
 use clap::{Args, ValueEnum};
 use http::StatusCode;
 use proxy::net::{ForwardedFor, ForwardedHeaders, Networks, Told as Header};
-use proxy::{Handles, RouteStep, Secrets, Settings};
+use proxy::predicates::Regexp;
+use proxy::{Callers, Handles, RouteStep, Secrets, Settings};
 use rules::limit::Scope;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,25 @@ pub(crate) struct CarryFlags {
     /// Most bytes of a request's body that the filter `auditLog` writes; 0 for none
     #[arg(long, default_value = "1024", value_name = "NUMBER", help_heading = "Log")]
     max_audit_body: usize,
+
+    /// Claims of a token that may name the caller's realm, for the filter `apiUsageMonitoring`; without any, callers are
+    /// not counted
+    #[arg(long, value_delimiter = ',', value_name = "CLAIM", help_heading = "Metrics")]
+    api_usage_monitoring_realm_keys: Vec<String>,
+
+    /// Likewise, claims that may name the caller
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "sub",
+        value_name = "CLAIM",
+        help_heading = "Metrics"
+    )]
+    api_usage_monitoring_client_keys: Vec<String>,
+
+    /// Realms whose callers that filter counts one by one, an expression
+    #[arg(long, default_value = "services", value_parser = expression, value_name = "EXPRESSION", help_heading = "Metrics")]
+    api_usage_monitoring_realms_tracking_pattern: Regexp,
 
     /// Most memory that the filter `cache` takes, for all routes together
     #[arg(long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE", help_heading = "Time-outs and bounds")]
@@ -176,6 +196,10 @@ fn ratelimit(text: &str) -> Result<rules::limit::Settings, String> {
     }
 }
 
+fn expression(text: &str) -> Result<Regexp, String> {
+    Regexp::new(text)
+}
+
 fn status(text: &str) -> Result<StatusCode, String> {
     text.parse().map_err(|_| format!("`{text}` is no HTTP status"))
 }
@@ -223,7 +247,21 @@ impl CarryFlags {
             dialer: settings.dialer.clone(),
             cache_bytes: usize::try_from(self.cache_bytes).unwrap_or(usize::MAX),
             secrets: Arc::new(Secrets::read(paths.collect())?),
+            callers: Arc::new(self.callers()),
         })
+    }
+
+    /// Which claims say who calls. Skipper takes spaces and nothing between commas.
+    fn callers(&self) -> Callers {
+        let keys = |written: &[String]| {
+            let keys = written.iter().map(|key| key.trim()).filter(|key| !key.is_empty());
+            keys.map(str::to_owned).collect()
+        };
+        Callers {
+            realm_keys: keys(&self.api_usage_monitoring_realm_keys),
+            client_keys: keys(&self.api_usage_monitoring_client_keys),
+            realms: self.api_usage_monitoring_realms_tracking_pattern.clone(),
+        }
     }
 
     /// What they say of connections of clients.

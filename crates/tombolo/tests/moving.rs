@@ -14,7 +14,7 @@ const SERVICES: [&str; 12] = [
 ];
 
 /// What a usual deployment starts, its addresses apart.
-const COMMAND_LINE: [&str; 36] = [
+const COMMAND_LINE: [&str; 40] = [
     "-enable-prometheus-metrics",
     "-metrics-flavour=prometheus",
     "-histogram-metric-buckets=.005,.01,.1,1,10",
@@ -22,6 +22,10 @@ const COMMAND_LINE: [&str; 36] = [
     "-serve-route-metrics",
     "-serve-status-code-metric=true",
     "-enable-connection-metrics",
+    "-enable-api-usage-monitoring",
+    "-api-usage-monitoring-realm-keys=realm",
+    "-api-usage-monitoring-client-keys=https://login.shop.example/client, sub",
+    "-api-usage-monitoring-realms-tracking-pattern=^services$",
     "-enable-ratelimits",
     "-enable-breakers",
     "-breaker",
@@ -49,7 +53,7 @@ const COMMAND_LINE: [&str; 36] = [
     "-default-filters-prepend",
     "enableAccessLog(4, 5) -> lifo(2000, 20000, \"3s\")",
     "-default-filters-append",
-    "setResponseHeader(\"X-Moved\", \"yes\")",
+    "setResponseHeader(\"X-Moved\", \"yes\") -> jwtMetrics(\"{issuers: ['https://login.shop.example']}\")",
     "-rfc-patch-path",
 ];
 
@@ -73,7 +77,8 @@ fn routes(backend: SocketAddr) -> String {
         let filters = [
             "setRequestHeader(\"X-Team\", \"{S}\") -> backendTimeout(\"3s\")",
             "clientRatelimit(5000, \"1m\") -> consecutiveBreaker(15)",
-            "ratelimit(10000, \"1s\") -> dropRequestHeader(\"X-Debug\")",
+            "ratelimit(10000, \"1s\") -> dropRequestHeader(\"X-Debug\")
+  -> apiUsageMonitoring(`{\"application_id\":\"{S}\",\"api_id\":\"api\",\"path_templates\":[\"/api/v2/things/:id\"]}`)",
             "compress(\"application/json\") -> appendResponseHeader(\"Vary\", \"Accept\")",
             "corsOrigin(\"https://shop.example\") -> responseCookie(\"seen\", \"1\", 3600)",
             "modPath(\"^/api/\", \"/\") -> setQuery(\"from\", \"{S}\") -> tracingTag(\"team\", \"{S}\")",
@@ -145,6 +150,20 @@ fn routes_and_flags_of_a_running_skipper_serve_as_they_are() {
         assert_eq!((answer.status, answer.header("location").is_some()), (308, true), "{service}");
     }
     assert_eq!(get(address, "/nobody").status, 404);
+    // Whoever calls is counted by his token: {"realm": "services", "sub": "cart"}.
+    let token = "Authorization: Bearer e30.eyJyZWFsbSI6InNlcnZpY2VzIiwic3ViIjoiY2FydCJ9.c2ln\r\n";
+    let answer = try_get_of(address, "search.shop.example", "/api/v2/things/7", token);
+    assert_eq!(answer.expect("an answer").status, 200);
+    let counted = get(gateway.address("support http://"), "/metrics").body;
+    for line in [
+        "apiUsageMonitoring.custom.search.{no-tag}.api.GET.api/v2/things/{id}.*.*.http2xx_count\"} 2",
+        "apiUsageMonitoring.custom.search.{no-tag}.api.*.*.{unknown}.{unknown}.http_count\"} 1",
+        "apiUsageMonitoring.custom.search.{no-tag}.api.*.*.services.cart.http_count\"} 1",
+        "jwtMetrics.custom.GET.search_shop_example.200.missing-token\"} 1",
+        "jwtMetrics.custom.GET.search_shop_example.200.missing-issuer\"} 1",
+    ] {
+        assert!(counted.contains(line), "{line} in\n{counted}");
+    }
     // What Skipper does and we do not is refused before anything serves.
     let mut refused = start(&["-oidc-secrets-file=/tmp/x"]);
     refused.wait_for("Skipper's flag `-oidc-secrets-file` is not here");

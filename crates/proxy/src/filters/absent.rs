@@ -78,7 +78,7 @@ pub(super) const ABSENT: &[Absent] = &[
     },
     Absent {
         why: "Tombolo does not have it yet",
-        names: &["apiUsageMonitoring", "awsSigv4", "jwtMetrics", "setFastCgiFilename", "backendIsProxy"],
+        names: &["awsSigv4", "setFastCgiFilename", "backendIsProxy"],
     },
 ];
 

@@ -29,6 +29,7 @@ mod limits;
 mod logs;
 mod made;
 mod media;
+mod path_templates;
 pub(crate) mod queues;
 mod records;
 mod redirects;
@@ -41,11 +42,14 @@ mod sniff;
 mod spans;
 mod targets;
 mod throttle;
+mod token_counts;
+pub(crate) mod usage;
 mod values;
 
 pub use chain::{Chain, Outcome};
 pub(crate) use limits::Ratelimit;
 pub use reference::page as reference;
+pub use usage::Callers;
 
 use crate::args::Args;
 use crate::backend::EndpointWishes;
@@ -74,6 +78,8 @@ pub static TABLE: &[Family] = &[
     Family { title: "Timeouts, breakers and retries", filters: resilience::FILTERS },
     Family { title: "Who may come", filters: auth::FILTERS },
     Family { title: "Tokens", filters: jwt::FILTERS },
+    Family { title: "Counts of tokens", filters: token_counts::FILTERS },
+    Family { title: "Counts of callers", filters: usage::FILTERS },
     Family { title: "Secrets for services outside", filters: egress::FILTERS },
     Family { title: "Choice of the backend", filters: backends::FILTERS },
     Family { title: "Endpoints of a backend", filters: endpoints::FILTERS },
@@ -183,6 +189,8 @@ pub struct Handles {
     pub cache_bytes: usize,
     /// Secrets that filters send to services outside.
     pub secrets: Arc<crate::secrets::Secrets>,
+    /// Which claims of tokens say who calls.
+    pub callers: Arc<Callers>,
 }
 
 impl Default for Handles {
@@ -193,6 +201,7 @@ impl Default for Handles {
             dialer: wire::Dialer::default(),
             cache_bytes: 64 << 20,
             secrets: Arc::default(),
+            callers: Arc::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::answers::nothing;
 use super::{Built, Example, Filter, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Exchange, LogChoice};
+use std::sync::Arc;
 
 pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
@@ -39,7 +40,7 @@ pub(super) const FILTERS: &[FilterSpec] = &[
     FilterSpec {
         name: "annotate",
         args: "key, value",
-        docs: "A note of a key and a value. No filter here goes by one.",
+        docs: "A note of a key and a value. Of the filters here `jwtMetrics` goes by its key.",
         example: Example {
             filters: r#"annotate("team", "cart")"#,
             request: "GET /",
@@ -47,9 +48,9 @@ pub(super) const FILTERS: &[FilterSpec] = &[
             got: "200",
         },
         build: |args, _| {
-            args.text("key")?;
+            let key = args.text("key")?.into();
             args.text("value")?;
-            Ok(nothing())
+            Ok(plain(Annotate(key)))
         },
     },
     FilterSpec {
@@ -88,6 +89,15 @@ fn access_log(args: &mut Args<'_>, on: bool) -> Result<Built, String> {
     let choice =
         if prefixes.is_empty() { LogChoice::Set(on) } else { LogChoice::Statuses(on, prefixes.into()) };
     Ok(plain(AccessLog(choice)))
+}
+
+struct Annotate(Arc<str>);
+
+impl Filter for Annotate {
+    fn request(&self, exchange: &mut Exchange) -> Step {
+        exchange.notes.annotations.push(self.0.clone());
+        Step::Next
+    }
 }
 
 struct AccessLog(LogChoice);

@@ -91,4 +91,11 @@ mod tests {
     fn the_reference_page_is_fresh() {
         testkit::check_generated("docs/reference/filters.md", &super::page());
     }
+
+    #[test]
+    fn the_front_page_counts_the_filters() {
+        let front = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let words = format!("[{} filters]", super::super::names().count());
+        assert!(front.contains(&words), "{words}");
+    }
 }

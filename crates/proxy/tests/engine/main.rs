@@ -47,4 +47,5 @@ mod timeouts;
 mod tls;
 mod tokens;
 mod upgrades;
+mod usage;
 mod world;

@@ -4,7 +4,7 @@
 use super::histogram::{Counts, Histogram};
 use super::owner::Writer;
 use super::route::OTHER;
-use super::table::Metric;
+use super::table::{Kind, Metric};
 use super::text::Page;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Sets of labels of one metric; what comes later shares one set of `_other`.
-pub const LABEL_SETS_MAX: usize = 2000;
+pub const LABEL_SETS_MAX: usize = 10_000;
+
+/// Likewise, of a histogram: each set is a row for each of its bounds.
+pub const TIMERS_MAX: usize = 2000;
 
 /// A number that only grows. Clones are the same number.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,17 @@ impl Counter {
     /// The number now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A sum that only grows, by fractions too. Clones are the same sum.
+#[derive(Clone, Debug, Default)]
+pub struct Sum(Gauge);
+
+impl Sum {
+    /// So much more.
+    pub fn add(&self, more: f64) {
+        self.0.add(more);
     }
 }
 
@@ -96,6 +110,7 @@ struct Family {
 
 enum Number {
     Counter(Counter),
+    Sum(Sum),
     Gauge(Gauge),
     Timer(Timer),
 }
@@ -113,6 +128,15 @@ impl Families {
             Number::Counter(counter) => counter.clone(),
             // Told apart by the table: a name has one kind.
             _ => Counter::default(),
+        }
+    }
+
+    pub(super) fn sum(&self, metric: Metric, labels: &[&str]) -> Sum {
+        let mut families = self.lock();
+        match number(&mut families, metric, labels, || Number::Sum(Sum::default())) {
+            Number::Sum(sum) => sum.clone(),
+            // Of these labels a whole number is counted, which is the caller's mistake.
+            _ => Sum::default(),
         }
     }
 
@@ -153,6 +177,7 @@ impl Families {
             for (labels, number) in &family.numbers {
                 match number {
                     Number::Counter(counter) => page.count(family.metric, labels, counter.value()),
+                    Number::Sum(sum) => page.sample(family.metric, labels, sum.0.value()),
                     Number::Gauge(gauge) => page.sample(family.metric, labels, gauge.value()),
                     Number::Timer(timer) => {
                         let mut counts = Counts::default();
@@ -188,7 +213,8 @@ fn number<'a>(
     assert_eq!(labels.len(), metric.labels.len(), "labels of {}", metric.name);
     let family = family(families, metric);
     let mut key: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
-    if family.numbers.len() >= LABEL_SETS_MAX && !family.numbers.contains_key(&key) {
+    let most = if metric.kind == Kind::Histogram { TIMERS_MAX } else { LABEL_SETS_MAX };
+    if family.numbers.len() >= most && !family.numbers.contains_key(&key) {
         key = vec![OTHER.to_owned(); labels.len()];
     }
     family.numbers.entry(key).or_insert_with(new)

@@ -75,6 +75,7 @@ pub const TABLE: &[Metric] = &[
     PROXY_TOTAL,
     CUSTOM_GAUGES,
     CUSTOM_TOTAL,
+    CUSTOM_DURATION,
     IN_FLIGHT,
     RETRIES,
     ANSWERS,
@@ -179,9 +180,16 @@ pub const PROXY_TOTAL: Metric = histogram(
 /// `lifo.NAME.active`, `lifo.NAME.queued`.
 pub const CUSTOM_GAUGES: Metric =
     gauge("skipper_custom_gauges", &["key"], "State of the gateway under the keys Skipper gives it.");
-/// By key: `passive-health-check.endpoints.dropped`, `passive-health-check.requests.passed`.
+/// By key: `passive-health-check.endpoints.dropped`, `passive-health-check.requests.passed`, and what filters count
+/// (`jwtMetrics.custom.…`).
 pub const CUSTOM_TOTAL: Metric =
     counter("skipper_custom_total", &["key"], "Happenings under the keys Skipper gives them.");
+/// By key: `apiUsageMonitoring.custom.….latency`.
+pub const CUSTOM_DURATION: Metric = histogram(
+    "skipper_custom_duration_seconds",
+    &["key"],
+    "Duration in seconds of what filters measure, under the keys Skipper gives it.",
+);
 /// Of all requests.
 pub const IN_FLIGHT: Metric =
     gauge("tombolo_requests_in_flight", &[], "Requests that have begun and not ended.");

@@ -184,12 +184,18 @@ fn labels_that_callers_choose_are_bounded() {
     "#]],
     );
     let gauge = table::ROUTE_INVALID;
-    for id in 0..3000 {
+    for id in 0..LABEL_SETS_MAX + 5 {
         metrics.gauge(gauge, &["unknown_filter", &format!("r{id}")]).set(1.0);
+    }
+    for id in 0..TIMERS_MAX + 5 {
+        metrics.timer(CUSTOM_DURATION, &[&format!("k{id}")]).observe(Duration::from_millis(1));
     }
     let page = metrics.page(Format::Text, Process::default());
     let invalid = page.lines().filter(|line| line.starts_with("skipper_route_invalid{")).count();
     assert_eq!(invalid, LABEL_SETS_MAX + 1);
+    let is_timer = |line: &&str| line.starts_with("skipper_custom_duration_seconds_count{");
+    assert_eq!(page.lines().filter(is_timer).count(), TIMERS_MAX + 1);
+    assert!(page.contains("skipper_custom_duration_seconds_count{key=\"_other\"} 5"));
 }
 
 #[test]
@@ -240,6 +246,8 @@ fn others_register_what_they_keep() {
     metrics.gauge(BUILD_INFO, &["1.0 \"beta\""]).set(1.0);
     metrics.counter(CUSTOM_TOTAL, &["kicks"]).add(2);
     metrics.counter(CUSTOM_TOTAL, &["kicks"]).increment();
+    metrics.sum(CUSTOM_TOTAL, &["waits"]).add(0.25);
+    metrics.sum(CUSTOM_TOTAL, &["waits"]).add(1.5);
     metrics.ask(BREAKER_OPEN, |samples| {
         samples.add(&["10.0.0.1:80"], 1.0);
         samples.add(&["10.0.0.2:80"], 0.0);
@@ -251,6 +259,7 @@ fn others_register_what_they_keep() {
         skipper_custom_gauges{key="routes.total"} 3
         skipper_custom_gauges{key="routes.updated_timestamp"} 1700000000.5
         skipper_custom_total{key="kicks"} 3
+        skipper_custom_total{key="waits"} 1.75
         skipper_route_invalid{reason="unknown_filter",route_id="bad"} 1
         tombolo_breaker_open{host="10.0.0.1:80"} 1
         tombolo_breaker_open{host="10.0.0.2:80"} 0

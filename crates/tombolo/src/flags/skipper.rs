@@ -78,9 +78,19 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
         here: Here::Anyway("the gateway never serves before its routes are there"),
     },
     Elsewhere {
-        names: &["enable-ratelimits", "enable-breakers", "enable-advanced-validation"],
+        names: &[
+            "enable-ratelimits",
+            "enable-breakers",
+            "enable-advanced-validation",
+            "enable-api-usage-monitoring",
+        ],
         takes_value: false,
         here: Here::Anyway("filters for this are always there"),
+    },
+    Elsewhere {
+        names: &["api-usage-monitoring-default-client-tracking-pattern"],
+        takes_value: true,
+        here: Here::Anyway("each `apiUsageMonitoring` says itself whom it tracks: `client_tracking_pattern`"),
     },
     Elsewhere {
         names: &["remove-hop-headers"],
@@ -144,7 +154,7 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
         ),
     },
     Elsewhere {
-        names: &["oauth2*", "oidc*", "webhook*", "api-usage-monitoring*", "enable-api-usage-monitoring"],
+        names: &["oauth2*", "oidc*", "webhook*"],
         takes_value: true,
         here: Here::Absent(
             "asking a token service is not there yet; `jwtValidationKeys` checks tokens itself",
