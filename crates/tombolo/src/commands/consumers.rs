@@ -2,6 +2,7 @@
 //! deals with dead letters; all over the API of a running `tombolo up`.
 
 use super::asking::{Ask, Client, block_on};
+use super::later::Later;
 use super::messages::{LIST_MAX, Where, escaped, list};
 use crate::term::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, err, harmless, out, paint, table};
 use base::{Fault, Kind, format_duration};
@@ -15,21 +16,21 @@ use wire::Body;
 #[derive(Subcommand)]
 pub(crate) enum Consumers {
     /// List the consumers and how far they are
-    List(List),
+    List(Later<List>),
     /// Show how a consumer does, share by share
-    Show(One),
+    Show(Later<One>),
     /// Print how many messages a consumer is behind, or all of them
-    Lag(List),
+    Lag(Later<List>),
     /// Stop deliveries to a consumer
-    Pause(One),
+    Pause(Later<One>),
     /// Let deliveries to a consumer go on
-    Resume(One),
+    Resume(Later<One>),
     /// Set a consumer back, so that it handles messages again
-    Replay(Replay),
+    Replay(Later<Replay>),
     /// Let a consumer leave messages out
-    Skip(Skip),
+    Skip(Later<Skip>),
     /// List messages that a consumer gave up, try them again or discard them
-    DeadLetters(DeadLetters),
+    DeadLetters(Later<DeadLetters>),
 }
 
 /// Arguments of `tombolo consumers list` and `lag`.

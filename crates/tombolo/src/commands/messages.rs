@@ -8,6 +8,7 @@ mod shown;
 pub(super) use lists::{LIST_MAX, list};
 
 use super::asking::{Ask, Client, Lines, block_on};
+use super::later::Later;
 use crate::term::{DIM, GREEN, err, out, out_if_read, paint};
 use base::{Fault, Kind};
 use clap::builder::NonEmptyStringValueParser;
@@ -32,29 +33,29 @@ const AWAY_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Subcommand)]
 pub(crate) enum Messages {
     /// Append a message to a stream
-    Write(Write),
+    Write(Later<Write>),
     /// Print the messages of a stream, a category or all
-    Read(Read),
+    Read(Later<Read>),
     /// Print a stream's last message
-    Last(Last),
+    Last(Later<Last>),
     /// Print messages as they come
-    Tail(Tail),
+    Tail(Later<Tail>),
     /// List the categories
-    Categories(lists::Categories),
+    Categories(Later<lists::Categories>),
     /// List streams and their versions
-    Streams(lists::Streams),
+    Streams(Later<lists::Streams>),
     /// List messages that are to be written later
-    Scheduled(lists::Scheduled),
+    Scheduled(Later<lists::Scheduled>),
     /// Take messages back that are to be written later
-    Cancel(Cancel),
+    Cancel(Later<Cancel>),
     /// Append messages of a file, one JSON object a line
-    Import(bulk::Import),
+    Import(Later<bulk::Import>),
     /// Write messages to a file, one JSON object a line
-    Export(bulk::Export),
+    Export(Later<bulk::Export>),
     /// Delete the messages of a stream for good
-    Delete(Delete),
+    Delete(Later<Delete>),
     /// Erase what messages say of a person, by forgetting the person's key
-    Forget(Forget),
+    Forget(Later<Forget>),
 }
 
 impl Messages {

@@ -10,6 +10,7 @@ mod doctor;
 mod gateway;
 mod guard;
 mod init;
+mod later;
 mod messages;
 mod routes;
 mod store;
@@ -18,9 +19,10 @@ mod top;
 mod traces;
 mod up;
 
+use self::later::Later;
 use crate::term;
 use base::Fault;
-use clap::{Parser, Subcommand};
+use clap::{Args as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -37,9 +39,9 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Build and run the services of a manifest behind its gateway
-    Up(up::Up),
+    Up(Later<up::Up>),
     /// Run the gateway alone, with Skipper's flags
-    Gateway(Box<gateway::GatewayCommand>),
+    Gateway(Later<Box<gateway::GatewayCommand>>),
     /// Check, format, convert, compare and explain eskip routes
     #[command(subcommand)]
     Routes(routes::Routes),
@@ -53,71 +55,74 @@ enum Command {
     #[command(subcommand)]
     Traces(traces::Traces),
     /// Watch requests and messages as they pass, those that match an expression
-    Tap(tap::Tap),
+    Tap(Later<tap::Tap>),
     /// Say what the traffic tells of the architecture, with evidence and remedy
-    Doctor(doctor::Doctor),
+    Doctor(Later<doctor::Doctor>),
     /// Watch the rate, errors and durations of services and routes
-    Top(top::Top),
+    Top(Later<top::Top>),
     /// Verify, dump, back up and restore the store of messages
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Show the services that `tombolo up` runs
-    Status(client::Status),
+    Status(Later<client::Status>),
     /// Show and follow what the services print
-    Logs(client::Logs),
+    Logs(Later<client::Logs>),
     /// Print a link that opens the console and signs in
-    Console(console::Console),
+    Console(Later<console::Console>),
     /// Restart services, building them first where the manifest says how
-    Restart(client::Restart),
+    Restart(Later<client::Restart>),
     /// Stop services, or all of `tombolo up`
-    Stop(client::Stop),
+    Stop(Later<client::Stop>),
     /// Write a first manifest
-    Init(init::Init),
+    Init(Later<init::Init>),
     /// Check a manifest, its files and its routes without starting anything
-    Check(check::Check),
+    Check(Later<check::Check>),
     /// Print the completion script of a shell
-    Completions(completions::Completions),
+    Completions(Later<completions::Completions>),
     /// End process groups whose owner has gone (started by `up`)
     #[command(hide = true)]
-    Guard(guard::Guard),
+    Guard(Later<guard::Guard>),
 }
 
 impl Cli {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitCode, Fault> {
         match self.command {
-            Command::Up(command) => command.run(),
-            Command::Gateway(command) => command.run(),
+            Command::Up(Later(command)) => command.run(),
+            Command::Gateway(Later(command)) => command.run(),
             Command::Routes(command) => command.run(),
             Command::Messages(command) => command.run(),
             Command::Consumers(command) => command.run(),
             Command::Traces(command) => command.run(),
-            Command::Tap(command) => command.run(),
-            Command::Doctor(command) => command.run(),
-            Command::Top(command) => command.run(),
+            Command::Tap(Later(command)) => command.run(),
+            Command::Doctor(Later(command)) => command.run(),
+            Command::Top(Later(command)) => command.run(),
             Command::Store(command) => command.run(),
-            Command::Status(command) => command.run(),
-            Command::Logs(command) => command.run(),
-            Command::Console(command) => command.run(),
-            Command::Restart(command) => command.run(),
-            Command::Stop(command) => command.run(),
-            Command::Init(command) => command.run(),
-            Command::Check(command) => command.run(),
-            Command::Completions(command) => command.run(),
-            Command::Guard(command) => command.run(),
+            Command::Status(Later(command)) => command.run(),
+            Command::Logs(Later(command)) => command.run(),
+            Command::Console(Later(command)) => command.run(),
+            Command::Restart(Later(command)) => command.run(),
+            Command::Stop(Later(command)) => command.run(),
+            Command::Init(Later(command)) => command.run(),
+            Command::Check(Later(command)) => command.run(),
+            Command::Completions(Later(command)) => command.run(),
+            Command::Guard(Later(command)) => command.run(),
         }
     }
 }
 
 /// The command line as clap takes it. What is to be told of flags that say nothing is told.
 pub(crate) fn arguments(all: Vec<OsString>) -> Result<Vec<OsString>, Fault> {
-    let command = command_line();
-    let Some(gateway) = command.find_subcommand("gateway") else { return Ok(all) };
-    let (taken, notes) = crate::flags::skipper::arguments(all, gateway)?;
+    let (taken, notes) = crate::flags::skipper::arguments(all, gateway_flags)?;
     for note in notes {
         term::err(format_args!("note: {note}"));
     }
     Ok(taken)
+}
+
+/// The flags of `tombolo gateway`.
+pub(crate) fn gateway_flags() -> clap::Command {
+    gateway::GatewayCommand::augment_args(clap::Command::new("gateway"))
 }
 
 /// The command line, for the completion scripts.
@@ -131,6 +136,8 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command_line().debug_assert();
+        let mut all = command_line();
+        all.build();
+        all.debug_assert();
     }
 }

@@ -12,6 +12,7 @@ mod json;
 mod nearest;
 mod told;
 
+use super::later::Later;
 use crate::wiring::World;
 use base::{Diagnostic, Fault, Kind, Source};
 use clap::Subcommand;
@@ -35,19 +36,19 @@ const REFUSALS_MAX: usize = 20;
 #[derive(Subcommand)]
 pub(crate) enum Routes {
     /// Say everything that is wrong with routes: syntax, predicates, filters, backends
-    Check(check::Check),
+    Check(Later<check::Check>),
     /// Rewrite files in the usual form, one step a line, comments kept
-    Fmt(fmt::Fmt),
+    Fmt(Later<fmt::Fmt>),
     /// Convert eskip to the JSON form, or back
-    Json(json::Json),
+    Json(Later<json::Json>),
     /// Show what is different between two files of routes, whatever their form
-    Diff(diff::Diff),
+    Diff(Later<diff::Diff>),
     /// Show which route a request takes, and what refused it on the others
-    Explain(Box<explain::Explain>),
+    Explain(Later<Box<explain::Explain>>),
     /// List the filters, or show one
-    Filters(catalogue::Filters),
+    Filters(Later<catalogue::Filters>),
     /// List the predicates, or show one
-    Predicates(catalogue::Predicates),
+    Predicates(Later<catalogue::Predicates>),
 }
 
 impl Routes {

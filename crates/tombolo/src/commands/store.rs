@@ -2,6 +2,7 @@
 //! directory, only what reads goes on.
 
 use super::asking::{Ask, Client, block_on};
+use super::later::Later;
 use crate::term::{GREEN, RED, err, out, paint};
 use base::{Clock, Fault, Kind};
 use clap::{Args, Subcommand};
@@ -19,13 +20,13 @@ const DIR: &str = ".tombolo/store";
 #[derive(Subcommand)]
 pub(crate) enum StoreCommand {
     /// Look at everything: positions without gaps, checksums, indexes that agree with the messages
-    Verify(Verify),
+    Verify(Later<Verify>),
     /// Print the messages as they lie in the files
-    Dump(Dump),
+    Dump(Later<Dump>),
     /// Copy everything into one file
-    Backup(Backup),
+    Backup(Later<Backup>),
     /// Make a data directory of a backup
-    Restore(Restore),
+    Restore(Later<Restore>),
 }
 
 /// Arguments of `tombolo store verify`.

@@ -10,6 +10,7 @@ mod tail;
 pub(super) use bars::duration;
 
 use super::asking::{Ask, Client, block_on};
+use super::later::Later;
 use super::messages::{Where, escaped, target};
 use base::{Fault, Kind, parse_duration};
 use clap::{Args, Subcommand};
@@ -22,11 +23,11 @@ use std::time::Duration;
 #[derive(Subcommand)]
 pub(crate) enum Traces {
     /// List the latest traces
-    List(list::List),
+    List(Later<list::List>),
     /// Show a trace as a waterfall
-    Show(show::Show),
+    Show(Later<show::Show>),
     /// Print traces as they complete
-    Tail(tail::Tail),
+    Tail(Later<tail::Tail>),
 }
 
 impl Traces {

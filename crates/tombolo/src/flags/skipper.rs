@@ -188,12 +188,12 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
 /// for a flag of Skipper that would be missed. What belongs to other commands is left alone.
 pub(crate) fn arguments(
     all: Vec<OsString>,
-    gateway: &clap::Command,
+    gateway: fn() -> clap::Command,
 ) -> Result<(Vec<OsString>, Vec<String>), Fault> {
     if all.get(1).is_none_or(|command| command != "gateway") {
         return Ok((all, Vec::new()));
     }
-    words(all, gateway)
+    words(all, &gateway())
 }
 
 /// Words of a command line as clap takes them, and what to tell of flags that say nothing here. `known` are ours.
@@ -266,13 +266,12 @@ fn find(name: &str) -> Option<&'static Elsewhere> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::command_line;
+    use crate::commands::gateway_flags;
     use std::fmt::Write as _;
 
     fn read(line: &str) -> String {
         let words = line.split(' ').map(OsString::from).collect();
-        let command = command_line();
-        match arguments(words, command.find_subcommand("gateway").unwrap()) {
+        match arguments(words, gateway_flags) {
             Ok((taken, notes)) => {
                 let words: Vec<_> = taken.into_iter().map(|word| word.into_string().unwrap()).collect();
                 notes.into_iter().fold(words.join(" "), |line, note| line + " | " + &note)
@@ -311,8 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_a_flag_of_ours_is_not_said_to_be_elsewhere() {
-        let command = command_line();
-        for argument in command.find_subcommand("gateway").unwrap().get_arguments() {
+        for argument in gateway_flags().get_arguments() {
             let name = argument.get_long().unwrap_or_default();
             assert!(find(name).is_none(), "{name}");
         }
@@ -325,11 +323,8 @@ mod tests {
                         one dash or two, as `-flag value`, `-flag=value` and, for switches, `-flag=true`.\n\n\
                         ## Flags that are here\n\n| flag | value | meaning |\n|---|---|---|\n"
                 .to_owned();
-        let command = command_line();
-        for argument in command.find_subcommand("gateway").unwrap().get_arguments() {
-            let Some(name) = argument.get_long().filter(|name| !["help", "version"].contains(name)) else {
-                continue;
-            };
+        for argument in gateway_flags().get_arguments() {
+            let Some(name) = argument.get_long() else { continue };
             let value = match argument.get_action() {
                 ArgAction::SetTrue => String::new(),
                 _ => argument.get_value_names().map_or_else(String::new, |names| format!("`{}`", names[0])),
