@@ -3,31 +3,35 @@
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Bytes of each kind, at most. Reloads that bring others again and again use them up, and what comes then is counted.
 pub(crate) const BYTES: usize = 1 << 20;
 
 /// What is kept of one kind; the same is kept once.
 pub(crate) struct Kept<T: ?Sized + 'static> {
-    known: BTreeSet<&'static T>,
+    known: HashSet<&'static T>,
     left: usize,
 }
 
-impl<T: ?Sized + Ord> Kept<T> {
+impl<T: ?Sized + Eq + Hash> Kept<T> {
     /// Room for so many bytes.
-    pub(crate) const fn new(bytes: usize) -> Self {
-        Self { known: BTreeSet::new(), left: bytes }
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { known: HashSet::new(), left: bytes }
     }
 
     /// What equals `wanted`, which takes so many bytes; `None` when there is no room for it.
-    pub(crate) fn keep(&mut self, wanted: Box<T>, bytes: usize) -> Option<&'static T> {
-        if let Some(known) = self.known.get(&*wanted) {
+    pub(crate) fn keep(&mut self, wanted: &T, bytes: usize) -> Option<&'static T>
+    where
+        for<'a> Box<T>: From<&'a T>,
+    {
+        if let Some(known) = self.known.get(wanted) {
             return Some(known);
         }
         self.left = self.left.checked_sub(bytes)?;
-        let kept: &'static T = Box::leak(wanted);
+        let kept: &'static T = Box::leak(wanted.into());
         self.known.insert(kept);
         Some(kept)
     }
@@ -35,20 +39,19 @@ impl<T: ?Sized + Ord> Kept<T> {
 
 /// The value that a route writes into this field.
 pub(crate) fn value(of: &HeaderName, value: HeaderValue) -> HeaderValue {
-    static KEPT: Mutex<Kept<[u8]>> = Mutex::new(Kept::new(BYTES));
+    static KEPT: LazyLock<Mutex<Kept<[u8]>>> = LazyLock::new(|| Mutex::new(Kept::new(BYTES)));
     // It stays no longer than its route.
     if wire::is_secret(of) {
         return value;
     }
-    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(value.as_bytes().into(), value.len());
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(value.as_bytes(), value.len());
     kept.and_then(|kept| HeaderValue::from_maybe_shared(Bytes::from_static(kept)).ok()).unwrap_or(value)
 }
 
 /// The name of a field that a route writes.
 pub(crate) fn name(name: HeaderName) -> HeaderName {
-    static KEPT: Mutex<Kept<str>> = Mutex::new(Kept::new(BYTES));
-    let kept =
-        KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(name.as_str().into(), name.as_str().len());
+    static KEPT: LazyLock<Mutex<Kept<str>>> = LazyLock::new(|| Mutex::new(Kept::new(BYTES)));
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(name.as_str(), name.as_str().len());
     kept.map_or(name, HeaderName::from_static)
 }
 
@@ -59,11 +62,11 @@ mod tests {
     #[test]
     fn the_same_is_kept_once_and_within_the_bound() {
         let mut kept: Kept<str> = Kept::new(10);
-        let first = kept.keep("abcdef".into(), 6).unwrap();
-        assert!(std::ptr::eq(first, kept.keep("abcdef".into(), 6).unwrap()));
-        assert_eq!(kept.keep("abcde".into(), 5), None);
-        assert_eq!(kept.keep("abcd".into(), 4), Some("abcd"));
-        assert_eq!((kept.keep("a".into(), 1), kept.keep("abcdef".into(), 6)), (None, Some("abcdef")));
+        let first = kept.keep("abcdef", 6).unwrap();
+        assert!(std::ptr::eq(first, kept.keep("abcdef", 6).unwrap()));
+        assert_eq!(kept.keep("abcde", 5), None);
+        assert_eq!(kept.keep("abcd", 4), Some("abcd"));
+        assert_eq!((kept.keep("a", 1), kept.keep("abcdef", 6)), (None, Some("abcdef")));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What nobody held or asked for during so long is forgotten at the next sweep, if it has no time of its own.
-const IDLE: Duration = Duration::from_secs(3600);
+pub(crate) const IDLE: Duration = Duration::from_secs(3600);
 
 /// State by name.
 pub struct Lasting {
@@ -43,20 +43,12 @@ impl Lasting {
         idle: Duration,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        let Ok(value) = self.held_or(name, idle, || Ok::<_, Infallible>(make()));
+        let Ok(value) = self.try_get(name, idle, || Ok::<_, Infallible>(make()));
         value
     }
 
     /// Likewise, for what can't always be made. What `make` does must not ask for other state here.
-    pub fn get_or<T: Any + Send + Sync, E>(
-        &self,
-        name: &str,
-        make: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Arc<T>, E> {
-        self.held_or(name, IDLE, make)
-    }
-
-    fn held_or<T: Any + Send + Sync, E>(
+    pub fn try_get<T: Any + Send + Sync, E>(
         &self,
         name: &str,
         idle: Duration,

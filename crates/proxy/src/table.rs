@@ -237,7 +237,7 @@ impl Builder {
             metrics: self.metrics.clone(),
             handles: self.handles.clone(),
         };
-        let chain = Chain::build(filters, &env)?;
+        let chain = Chain::build(filters, env)?;
         let target = self.target(&route.backend).map_err(|refusal| refusal.at(route.backend_span.clone()))?;
         let wishes = chain.wishes();
         let target = match target {

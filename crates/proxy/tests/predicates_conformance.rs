@@ -13,7 +13,7 @@ use wire::Headers;
 
 fn env() -> PredicateEnv {
     let mut env = PredicateEnv::default();
-    env.zone = jiff::tz::TimeZone::UTC;
+    env.zone = Some(jiff::tz::TimeZone::UTC);
     env
 }
 

@@ -40,10 +40,35 @@ pub fn is_secret(name: &HeaderName) -> bool {
 /// The same of any name, in whatever case and with whatever between its words: `X-Api-Key`, `api_key` and `apiKey` are
 /// one.
 pub fn is_secret_name(name: &str) -> bool {
-    let plain: String =
-        name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
-    WORDS.iter().any(|word| plain.contains(word)) || LAST_WORDS.contains(&&*last_word(name))
+    let mut plain = String::with_capacity(name.len());
+    plain.extend(name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()));
+    has_word(plain.as_bytes())
+        || (LAST_WORDS.iter().any(|word| plain.ends_with(word)) && LAST_WORDS.contains(&&*last_word(name)))
 }
+
+/// Whether one of the words stands anywhere in a name. Nearly every place of nearly every name is passed over by its two
+/// letters.
+fn has_word(name: &[u8]) -> bool {
+    let is_word_at = |at: usize| WORDS.iter().any(|word| name[at..].starts_with(word.as_bytes()));
+    name.windows(2).enumerate().any(|(at, letters)| may_begin(letters[0], letters[1]) && is_word_at(at))
+}
+
+/// Whether a word begins with these two letters.
+fn may_begin(first: u8, second: u8) -> bool {
+    let (first, second) = (first.wrapping_sub(b'a'), second.wrapping_sub(b'a'));
+    second < 26 && BEGINNINGS.get(usize::from(first)).is_some_and(|seconds| seconds >> second & 1 == 1)
+}
+
+/// For each letter the second letters, as bits, of the words that begin with it.
+const BEGINNINGS: [u32; 26] = {
+    let (mut table, mut at) = ([0; 26], 0);
+    while at < WORDS.len() {
+        let word = WORDS[at].as_bytes();
+        table[(word[0] - b'a') as usize] |= 1 << (word[1] - b'a');
+        at += 1;
+    }
+    table
+};
 
 /// The last word of a name, in small letters; a capital behind a small letter begins one.
 fn last_word(name: &str) -> String {

@@ -48,8 +48,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint of this text, the same one for all who name it alike.
     pub fn of(text: &str, lasting: &Lasting, clock: &Clock) -> Result<Arc<Self>, Fault> {
-        let endpoint = Self::fleeting(text, clock.now())?;
-        Ok(lasting.get_for(&format!("endpoint {text}"), IDLE, || endpoint))
+        lasting.try_get(&format!("endpoint {text}"), IDLE, || Self::fleeting(text, clock.now()))
     }
 
     /// An endpoint that nobody else knows: whoever made it remembers it, or not.

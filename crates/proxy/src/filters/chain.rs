@@ -49,8 +49,7 @@ pub enum Outcome {
 impl Chain {
     /// Builds the filters of a route. The refusal has Skipper's reason code: `unknown_filter` or
     /// `invalid_filter_params`.
-    pub fn build(calls: &[Call], env: &FilterEnv) -> Result<Self, Refusal> {
-        let mut env = env.clone();
+    pub fn build(calls: &[Call], mut env: FilterEnv) -> Result<Self, Refusal> {
         let mut filters = Vec::with_capacity(calls.len());
         for (place, call) in calls.iter().enumerate() {
             env.place = place;

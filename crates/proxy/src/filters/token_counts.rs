@@ -4,6 +4,7 @@
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Claims, Exchange};
+use crate::lasting::IDLE;
 use crate::predicates::Regexp;
 use crate::question::read_claims;
 use http::header::AUTHORIZATION;
@@ -73,7 +74,7 @@ struct JwtMetrics {
 
 fn jwt_metrics(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
     let text = args.optional(|args| args.text("config"))?.unwrap_or_default();
-    let expected = env.lasting.get_or(&format!("jwtMetrics {text}"), || Expected::read(text));
+    let expected = env.lasting.try_get(&format!("jwtMetrics {text}"), IDLE, || Expected::read(text));
     let expected = expected.map_err(|why| args.refuse("config", &why))?;
     let new = || Counts { metrics: env.metrics.clone(), by_key: Mutex::default() };
     Ok(plain(JwtMetrics { expected, counts: env.lasting.get("jwtMetrics", new) }))

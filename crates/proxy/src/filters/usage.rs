@@ -5,6 +5,7 @@ use super::path_templates::{label, pattern};
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Claims, Exchange};
+use crate::lasting::IDLE;
 use crate::predicates::Regexp;
 use crate::question::read_claims;
 use base::Moment;
@@ -64,8 +65,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
            calls. Each API is a JSON object with `application_id`, `api_id` and `path_templates` (`orders/:id`, \
            `orders/{id}`, and `{id?}` for what may be empty), and maybe `tag` and `client_tracking_pattern`, an \
            expression for the callers that are counted one by one (all of them by default, none if it is empty). Of \
-           several templates that match, the last in the order of the alphabet counts; of two that match the same \
-           paths, the first written. The path is the one that comes to the filter, or if that has no template, the one \
+           several templates that match, one with a word counts before one with a variable in its place; of two for \
+           the same paths, the first written. The path is the one that comes to the filter, or if that has no template, the one \
            the backend is asked for.\n\n\
            With the prefix `apiUsageMonitoring.custom.APPLICATION.TAG.API.`, `skipper_custom_total` has the keys \
            `METHOD.TEMPLATE.*.*.http_count` and `….http2xx_count` (and so on), and `*.*.REALM.CALLER.http_count`, \
@@ -194,7 +195,7 @@ fn usage(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
         apis.push(text);
     }
     // Routes often share what is counted, and it is large.
-    let usage = env.lasting.get_or(&format!("usage {apis:?}"), || Usage::new(&read, &callers))?;
+    let usage = env.lasting.try_get(&format!("usage {apis:?}"), IDLE, || Usage::new(&read, &callers))?;
     Ok(plain(Monitoring { usage, callers, metrics: env.metrics.clone() }))
 }
 

@@ -3,7 +3,7 @@
 use super::clean;
 use crate::for_good::{self, Kept};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Most segments of a route's path; the search through the path tree goes no deeper.
 pub(super) const SEGMENTS_MAX: usize = 256;
@@ -55,11 +55,10 @@ pub(super) enum Names {
 impl Names {
     /// These names, kept for good as long as there is room for them.
     fn kept(names: Vec<Name>) -> Self {
-        static KEPT: Mutex<Kept<[Name]>> = Mutex::new(Kept::new(for_good::BYTES));
+        static KEPT: LazyLock<Mutex<Kept<[Name]>>> = LazyLock::new(|| Mutex::new(Kept::new(for_good::BYTES)));
         let bytes = names.iter().map(|name| size_of::<Name>() + name.text.len()).sum();
-        let counted = || Names::Counted(names.clone().into());
-        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(names.clone().into(), bytes);
-        kept.map_or_else(counted, Names::Kept)
+        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(&names, bytes);
+        kept.map_or_else(|| Names::Counted(names.into()), Names::Kept)
     }
 }
 
@@ -89,7 +88,7 @@ impl PartialEq for Names {
 impl Eq for Names {}
 
 /// The name of a parameter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) text: Box<str>,
     /// The segment it stands for.

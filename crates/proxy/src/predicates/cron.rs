@@ -42,7 +42,7 @@ fn cron(args: &mut Args<'_>, env: &PredicateEnv) -> Result<Built, Unfit> {
         let (name, least, most) = FIELDS[at];
         fields[at] = field(word, least, most).map_err(|why| format!("the {name} `{word}` {why}"))?;
     }
-    Ok(check(Cron { fields, zone: env.zone.clone() }))
+    Ok(check(Cron { fields, zone: env.zone.clone().unwrap_or_else(TimeZone::system) }))
 }
 
 fn field(word: &str, least: u8, most: u8) -> Result<u64, String> {

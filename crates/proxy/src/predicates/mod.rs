@@ -123,8 +123,9 @@ pub struct PredicateSpec {
 pub struct PredicateEnv {
     /// Set when the gateway has been told to stop; `Shutdown()` looks at it.
     pub shutdown: Arc<AtomicBool>,
-    /// The zone whose clock `Cron` reads; the machine's own by default.
-    pub zone: TimeZone,
+    /// The zone whose clock `Cron` reads; if there is none, the machine's own. Looking for that takes as long as
+    /// building a hundred routes.
+    pub zone: Option<TimeZone>,
     /// Regular expressions in use, so that routes share what they have in common.
     regexps: regexp::Shared,
 }
@@ -138,7 +139,7 @@ impl Default for PredicateEnv {
 impl PredicateEnv {
     /// An environment whose shutdown is told by this flag.
     pub fn new(shutdown: Arc<AtomicBool>) -> Self {
-        Self { shutdown, zone: TimeZone::system(), regexps: regexp::Shared::default() }
+        Self { shutdown, zone: None, regexps: regexp::Shared::default() }
     }
 
     /// The regular expression of this text, compiled once for all routes that have it.

@@ -40,7 +40,7 @@ impl Stage {
     pub(crate) fn chain(&self, filters: &str) -> Result<Chain, Refusal> {
         let calls = eskip::parse_filters(&Source::new("test", filters))
             .unwrap_or_else(|e| panic!("{filters}: {e:?}"));
-        Chain::build(&calls, &self.env)
+        Chain::build(&calls, self.env.clone())
     }
 
     pub(crate) fn exchange(
