@@ -6,7 +6,7 @@ use super::{Built, Example, Filter, FilterEnv, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Claims, Exchange};
 use crate::lasting::IDLE;
-use crate::predicates::Regexp;
+use crate::predicates::{KNOWN_METHODS, Regexp};
 use crate::question::read_claims;
 use base::Moment;
 use http::{Method, StatusCode};
@@ -40,19 +40,6 @@ const UNKNOWN_CALLER: &str = "{unknown}.{unknown}";
 
 /// Whoever is one too many, or has too long a name.
 const OTHER_CALLER: &str = "{other}.{other}";
-
-/// Methods that are counted one by one (Skipper's).
-const METHODS: [Method; 9] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::CONNECT,
-    Method::OPTIONS,
-    Method::TRACE,
-];
 
 /// By the first digit of the status.
 const CLASSES: [&str; 6] =
@@ -138,7 +125,7 @@ pub(crate) struct Endpoint {
     template: String,
     group: Arc<Group>,
     /// By method, the last for all others.
-    methods: [OnceLock<MethodCounts>; METHODS.len() + 1],
+    methods: [OnceLock<MethodCounts>; KNOWN_METHODS.len() + 1],
 }
 
 /// Endpoints with the same application, tag and API.
@@ -289,9 +276,9 @@ impl Endpoint {
     }
 
     fn count(&self, method: &Method, status: StatusCode, took: Duration, metrics: &Metrics) {
-        let number = METHODS.iter().position(|known| known == method);
-        let counts = self.methods[number.unwrap_or(METHODS.len())].get_or_init(|| {
-            let method = number.map_or(UNKNOWN, |number| METHODS[number].as_str());
+        let number = KNOWN_METHODS.iter().position(|known| known == method);
+        let counts = self.methods[number.unwrap_or(KNOWN_METHODS.len())].get_or_init(|| {
+            let method = number.map_or(UNKNOWN, |number| KNOWN_METHODS[number].as_str());
             let prefix = format!("{}{method}.{}.*.*.", self.group.prefix, self.template);
             let latency = metrics.timer(CUSTOM_DURATION, &[&format!("{prefix}latency")]);
             MethodCounts { requests: Classes::new(prefix, metrics), latency }

@@ -28,7 +28,8 @@ pub(super) static METHODS: PredicateSpec = PredicateSpec {
     build: methods,
 };
 
-const KNOWN: [Method; 9] = [
+/// The methods of RFC 9110 section 9.3, and PATCH (RFC 5789).
+pub(crate) const KNOWN: [Method; 9] = [
     Method::GET,
     Method::HEAD,
     Method::POST,

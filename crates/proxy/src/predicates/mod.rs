@@ -16,6 +16,7 @@ mod time;
 mod traffic;
 
 pub use hostnames::{HostName, HostNames, Port};
+pub(crate) use method::KNOWN as KNOWN_METHODS;
 pub use reference::{page as reference, staged};
 pub use regexp::Regexp;
 pub(crate) use regexp::rewritten;
