@@ -136,7 +136,8 @@ impl Metrics {
         self.0.families.counter(metric, labels)
     }
 
-    /// A sum of this metric with these values of its labels; the same for the same values.
+    /// A sum of this metric with these values of its labels; the same for the same values. One beyond
+    /// [`LABEL_SETS_MAX`] is shown nowhere.
     ///
     /// # Panics
     /// When the values are not as many as the labels.

@@ -133,9 +133,12 @@ impl Families {
 
     pub(super) fn sum(&self, metric: Metric, labels: &[&str]) -> Sum {
         let mut families = self.lock();
+        // Sums and counts can't be added up: one that is too many is shown nowhere.
+        if place(family(&mut families, metric), labels).is_none() {
+            return Sum::default();
+        }
         match number(&mut families, metric, labels, || Number::Sum(Sum::default())) {
             Number::Sum(sum) => sum.clone(),
-            // Of these labels a whole number is counted, which is the caller's mistake.
             _ => Sum::default(),
         }
     }
@@ -212,10 +215,13 @@ fn number<'a>(
 ) -> &'a mut Number {
     assert_eq!(labels.len(), metric.labels.len(), "labels of {}", metric.name);
     let family = family(families, metric);
-    let mut key: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
-    let most = if metric.kind == Kind::Histogram { TIMERS_MAX } else { LABEL_SETS_MAX };
-    if family.numbers.len() >= most && !family.numbers.contains_key(&key) {
-        key = vec![OTHER.to_owned(); labels.len()];
-    }
+    let key = place(family, labels).unwrap_or_else(|| vec![OTHER.to_owned(); labels.len()]);
     family.numbers.entry(key).or_insert_with(new)
+}
+
+/// Where the number with these values of its labels stands; `None` if there is no room for one more.
+fn place(family: &Family, labels: &[&str]) -> Option<Vec<String>> {
+    let key: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
+    let most = if family.metric.kind == Kind::Histogram { TIMERS_MAX } else { LABEL_SETS_MAX };
+    (family.numbers.len() < most || family.numbers.contains_key(&key)).then_some(key)
 }

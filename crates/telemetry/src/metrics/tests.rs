@@ -190,7 +190,13 @@ fn labels_that_callers_choose_are_bounded() {
     for id in 0..TIMERS_MAX + 5 {
         metrics.timer(CUSTOM_DURATION, &[&format!("k{id}")]).observe(Duration::from_millis(1));
     }
+    for id in 0..LABEL_SETS_MAX {
+        metrics.sum(CUSTOM_TOTAL, &[&format!("s{id}")]).add(0.5);
+    }
+    metrics.sum(CUSTOM_TOTAL, &["late"]).add(0.5);
+    metrics.counter(CUSTOM_TOTAL, &["later"]).add(3);
     let page = metrics.page(Format::Text, Process::default());
+    assert!(page.contains("skipper_custom_total{key=\"_other\"} 3\n"), "a sum is not added to counts");
     let invalid = page.lines().filter(|line| line.starts_with("skipper_route_invalid{")).count();
     assert_eq!(invalid, LABEL_SETS_MAX + 1);
     let is_timer = |line: &&str| line.starts_with("skipper_custom_duration_seconds_count{");
