@@ -101,23 +101,22 @@ fn tidy(mut diagnostics: Vec<Diagnostic>, shown: &Source) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// YAML of any meaning as JSON, for parts whose settings are written in it; an empty text is `null`. Bounded as manifests
-/// are. The error is the first mistake, in one sentence.
+/// YAML of any meaning as JSON, for parts whose settings are written in it; `None` for an empty text. Bounded as
+/// manifests are. The error is the first mistake, in one sentence.
 ///
 /// # Errors
 /// If it is no YAML 1.2, or has a key twice.
-pub fn yaml_value(text: &str) -> Result<serde_json::Value, String> {
+pub fn yaml_value(text: &str) -> Result<Option<serde_json::Value>, String> {
     let (source, mut diagnostics) = (Source::new("", text), Vec::new());
     let tree = yaml::parse(&source, &source, &mut diagnostics);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     match diagnostics.into_iter().find(is_error) {
         Some(error) => Err(error.message),
-        None => Ok(tree.map_or(serde_json::Value::Null, |tree| tree.root.json())),
+        None => Ok(tree.map(|tree| tree.root.json())),
     }
 }
 
 /// A default or example of the tables as JSON; `None` for an empty one.
 fn value_of(text: &str) -> Option<serde_json::Value> {
-    let source = Source::new("", text);
-    yaml::parse(&source, &source, &mut Vec::new()).map(|tree| tree.root.json())
+    yaml_value(text).ok().flatten()
 }

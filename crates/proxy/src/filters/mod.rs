@@ -40,6 +40,7 @@ mod shadow;
 mod shedding;
 mod sniff;
 mod spans;
+mod strangers;
 mod targets;
 mod throttle;
 mod token_counts;

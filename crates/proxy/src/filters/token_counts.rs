@@ -1,6 +1,7 @@
 //! The filter that counts requests that were answered without the token they should have brought. It checks nothing;
 //! that is done by those of [`super::jwt`].
 
+use super::strangers::{KEY_BYTES_MAX, Strangers};
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Claims, Exchange};
@@ -10,18 +11,10 @@ use crate::question::read_claims;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use telemetry::Metrics;
 use telemetry::metrics::{CUSTOM_TOTAL, Counter};
 use wire::Response;
-
-/// Keys that are counted one by one, of all routes together: methods and hosts are what clients say.
-const KEYS_MAX: usize = 1000;
-
-/// Longest key.
-const KEY_BYTES_MAX: usize = 512;
 
 pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
     name: "jwtMetrics",
@@ -61,30 +54,26 @@ struct Expected {
     free_hosts: Vec<Regexp>,
 }
 
-/// All counts, whatever the route.
-struct Counts {
-    metrics: Arc<Metrics>,
-    by_key: Mutex<HashMap<Box<str>, Counter>>,
-}
-
 struct JwtMetrics {
     expected: Arc<Expected>,
-    counts: Arc<Counts>,
+    /// By method, host, status and what is wrong: the first two are what clients say.
+    counts: Arc<Strangers<Counter>>,
+    metrics: Arc<Metrics>,
 }
 
 fn jwt_metrics(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
     let text = args.optional(|args| args.text("config"))?.unwrap_or_default();
     let expected = env.lasting.try_get(&format!("jwtMetrics {text}"), IDLE, || Expected::read(text));
     let expected = expected.map_err(|why| args.refuse("config", &why))?;
-    let new = || Counts { metrics: env.metrics.clone(), by_key: Mutex::default() };
-    Ok(plain(JwtMetrics { expected, counts: env.lasting.get("jwtMetrics", new) }))
+    let counts = env.lasting.get("jwtMetrics", Strangers::default);
+    Ok(plain(JwtMetrics { expected, counts, metrics: env.metrics.clone() }))
 }
 
 impl Expected {
     fn read(text: &str) -> Result<Self, String> {
         let config = match manifest::yaml_value(text)? {
-            Value::Null => Config::default(),
-            value => serde_json::from_value(value).map_err(|error| error.to_string())?,
+            None => Config::default(),
+            Some(value) => serde_json::from_value(value).map_err(|error| error.to_string())?,
         };
         let free_hosts =
             config.opt_out_hosts.iter().map(|text| Regexp::new(text)).collect::<Result<_, _>>()?;
@@ -134,24 +123,14 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-impl Counts {
-    fn increment(&self, method: &str, host: &str, status: u16, what: &str) {
+impl JwtMetrics {
+    fn count(&self, method: &str, host: &str, status: u16, what: &str) {
         let key = |method: &str, host: &str| format!("jwtMetrics.custom.{method}.{host}.{status}.{what}");
         let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
+        // With what stands around it, it is then too long.
         let host: String = host.chars().take(KEY_BYTES_MAX).map(plain).collect();
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key_here = key(method, &host);
-        if !by_key.contains_key(&*key_here) && (by_key.len() >= KEYS_MAX || key_here.len() > KEY_BYTES_MAX) {
-            key_here = key("{other}", "{other}");
-        }
-        let counter = match by_key.entry(key_here.into()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let counter = self.metrics.counter(CUSTOM_TOTAL, &[place.key()]);
-                place.insert(counter)
-            }
-        };
-        counter.increment();
+        let make = |key: &str| self.metrics.counter(CUSTOM_TOTAL, &[key]);
+        self.counts.count(&key(method, &host), || key("{other}", "{other}"), make, Counter::increment);
     }
 }
 
@@ -162,7 +141,7 @@ impl Filter for JwtMetrics {
         }
         let status = response.status().as_u16();
         for fault in self.expected.faults(exchange).into_iter().flatten() {
-            self.counts.increment(exchange.method.as_str(), exchange.host(), status, fault);
+            self.count(exchange.method.as_str(), exchange.host(), status, fault);
             exchange.notes.tags.set("jwt", fault);
         }
         Step::Next

@@ -2,6 +2,7 @@
 //! stands in [`super::path_templates`].
 
 use super::path_templates::{label, pattern};
+use super::strangers::Strangers;
 use super::{Built, Example, Filter, FilterEnv, FilterSpec, Step, plain};
 use crate::args::Args;
 use crate::exchange::{Claims, Exchange};
@@ -12,9 +13,8 @@ use base::Moment;
 use http::{Method, StatusCode};
 use regex::{RegexSet, RegexSetBuilder};
 use serde::Deserialize;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, btree_map};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{BTreeMap, HashSet, btree_map};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use telemetry::Metrics;
 use telemetry::metrics::{CUSTOM_DURATION, CUSTOM_TOTAL, Counter, Sum, Timer};
@@ -25,12 +25,6 @@ const TEMPLATES_MAX: usize = 2000;
 
 /// Most bytes of all their expressions, compiled.
 const COMPILED_BYTES_MAX: usize = 32 << 20;
-
-/// Callers of one API that are counted one by one. Nobody has checked their tokens, so there may be any number.
-const CALLERS_MAX: usize = 1000;
-
-/// Longest name of a caller, its realm included.
-const CALLER_BYTES_MAX: usize = 256;
 
 /// Skipper's words for what is not known.
 const UNKNOWN: &str = "{unknown}";
@@ -62,7 +56,8 @@ pub(super) const FILTERS: &[FilterSpec] = &[FilterSpec {
            claims of the token in `Authorization: Bearer`, which nobody has checked: which ones is said by \
            `-api-usage-monitoring-realm-keys` and `-api-usage-monitoring-client-keys`. A realm that \
            `-api-usage-monitoring-realms-tracking-pattern` does not match is counted as `REALM.{all}`. Skipper takes \
-           any number of callers; here those beyond 1000, and names of over 256 bytes, are `{other}.{other}`. A \
+           any number of callers; here those beyond 1000, of all routes, and keys of over 512 bytes are \
+           `{other}.{other}`. A \
            mistake in an API refuses the route, where Skipper counts nothing.",
     example: Example {
         filters: r#"apiUsageMonitoring("{\"application_id\": \"shop\", \"api_id\": \"orders\", \"path_templates\": [\"orders/:id\"]}")"#,
@@ -114,13 +109,13 @@ fn all_callers() -> String {
 struct Usage {
     /// The paths of the endpoints, by the same numbers; of several the first counts.
     paths: RegexSet,
-    endpoints: Vec<Arc<Endpoint>>,
+    endpoints: Vec<Endpoint>,
     /// For paths that are no template's.
-    unknown: Arc<Endpoint>,
+    unknown: Endpoint,
 }
 
 /// Requests for one template.
-pub(crate) struct Endpoint {
+struct Endpoint {
     /// `METHOD.` and what is here make a key.
     template: String,
     group: Arc<Group>,
@@ -132,14 +127,17 @@ pub(crate) struct Endpoint {
 struct Group {
     /// Ends with a dot.
     prefix: String,
-    callers: Option<Tracked>,
+    callers: Tracked,
 }
 
-/// Callers that are counted.
-struct Tracked {
-    /// Those that are counted one by one; none if there is no expression.
-    which: Option<Regexp>,
-    counts: Mutex<HashMap<Box<str>, Arc<CallerCounts>>>,
+/// Which callers are counted.
+enum Tracked {
+    /// None.
+    Nobody,
+    /// All, but none by name.
+    Realms,
+    /// All, and by name those that match.
+    Some(Regexp),
 }
 
 struct MethodCounts {
@@ -162,14 +160,15 @@ struct Classes {
 struct Monitoring {
     usage: Arc<Usage>,
     callers: Arc<Callers>,
+    counts: Arc<Strangers<CallerCounts>>,
     metrics: Arc<Metrics>,
 }
 
 /// A request that such a filter has seen and whose answer it has not.
 pub(crate) struct Begun {
     at: Moment,
-    /// Where it is counted, if its path was a template's.
-    endpoint: Option<Arc<Endpoint>>,
+    /// Which endpoint's it is, if its path was a template's.
+    endpoint: Option<usize>,
 }
 
 fn usage(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
@@ -183,7 +182,8 @@ fn usage(args: &mut Args<'_>, env: &FilterEnv) -> Result<Built, String> {
     }
     // Routes often share what is counted, and it is large.
     let usage = env.lasting.try_get(&format!("usage {apis:?}"), IDLE, || Usage::new(&read, &callers))?;
-    Ok(plain(Monitoring { usage, callers, metrics: env.metrics.clone() }))
+    let counts = env.lasting.get("apiUsageMonitoring", Strangers::default);
+    Ok(plain(Monitoring { usage, callers, counts, metrics: env.metrics.clone() }))
 }
 
 fn api(args: &Args<'_>, text: &str) -> Result<Api, String> {
@@ -219,7 +219,7 @@ impl Usage {
                 if let btree_map::Entry::Vacant(place) = templates.entry(pattern(template))
                     && labels.insert(label.clone())
                 {
-                    place.insert(Arc::new(Endpoint::new(label, group.clone())));
+                    place.insert(Endpoint::new(label, group.clone()));
                 }
             }
         }
@@ -230,19 +230,20 @@ impl Usage {
         Ok(Self { paths, endpoints, unknown })
     }
 
-    fn endpoint(&self, path: &str) -> Option<&Arc<Endpoint>> {
-        self.endpoints.get(self.paths.matches(path).iter().next()?)
+    /// The number of the endpoint with this path.
+    fn endpoint(&self, path: &str) -> Option<usize> {
+        self.paths.matches(path).iter().next()
     }
 }
 
 /// Where requests are counted that are no template's: under the application, if there is but one.
-fn unknown(apis: &[Api], callers: &Callers) -> Arc<Endpoint> {
+fn unknown(apis: &[Api], callers: &Callers) -> Endpoint {
     let mut applications = apis.iter().map(|api| application(api).0);
     let first = applications.next().unwrap_or(UNKNOWN);
     let application = if applications.all(|other| other == first) { first } else { UNKNOWN };
-    let callers = (!callers.realm_keys.is_empty()).then(|| Tracked::new(None));
+    let callers = if callers.realm_keys.is_empty() { Tracked::Nobody } else { Tracked::Realms };
     let group = Group { prefix: prefix(application, NO_TAG, UNKNOWN), callers };
-    Arc::new(Endpoint::new(NO_MATCH.to_owned(), Arc::new(group)))
+    Endpoint::new(NO_MATCH.to_owned(), Arc::new(group))
 }
 
 /// Application and tag. An application may be written with its tag, behind a colon (Skipper's).
@@ -265,7 +266,7 @@ impl Group {
         let which = Regexp::new(&api.callers).map_err(|why| format!("`client_tracking_pattern`: {why}"))?;
         let are_counted =
             !callers.realm_keys.is_empty() && !callers.client_keys.is_empty() && !api.callers.is_empty();
-        let callers = are_counted.then(|| Tracked::new(Some(which)));
+        let callers = if are_counted { Tracked::Some(which) } else { Tracked::Nobody };
         Ok(Self { prefix: prefix(application, tag, &api.name), callers })
     }
 }
@@ -289,10 +290,6 @@ impl Endpoint {
 }
 
 impl Tracked {
-    fn new(which: Option<Regexp>) -> Self {
-        Self { which, counts: Mutex::default() }
-    }
-
     /// Realm and name of whoever brings these claims.
     fn caller(&self, claims: Option<&Claims>, callers: &Callers) -> String {
         let one_of = |keys: &[String]| {
@@ -304,26 +301,16 @@ impl Tracked {
             return format!("{realm}.{{all}}");
         }
         let Some(client) = one_of(&callers.client_keys) else { return format!("{realm}.{UNKNOWN}") };
-        let is_counted = self.which.as_ref().is_some_and(|which| which.matches(&client));
+        let is_counted = matches!(self, Tracked::Some(which) if which.matches(&client));
         format!("{realm}.{}", if is_counted { &client } else { NO_MATCH })
     }
+}
 
-    fn counts(&self, caller: &str, prefix: &str, metrics: &Metrics) -> Arc<CallerCounts> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = counts.get(caller) {
-            return known.clone();
-        }
-        let is_one_too_many = counts.len() >= CALLERS_MAX || caller.len() > CALLER_BYTES_MAX;
-        let caller = if is_one_too_many { OTHER_CALLER } else { caller };
-        match counts.entry(caller.into()) {
-            Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(place) => {
-                let prefix = format!("{prefix}*.*.{caller}.");
-                let latency = metrics.sum(CUSTOM_TOTAL, &[&format!("{prefix}latency_sum")]);
-                let counts = CallerCounts { requests: Classes::new(prefix, metrics), latency };
-                place.insert(Arc::new(counts)).clone()
-            }
-        }
+impl CallerCounts {
+    /// `key` is all of the key but the last word.
+    fn new(key: &str, metrics: &Metrics) -> Self {
+        let latency = metrics.sum(CUSTOM_TOTAL, &[&format!("{key}latency_sum")]);
+        Self { requests: Classes::new(key.to_owned(), metrics), latency }
     }
 }
 
@@ -342,9 +329,27 @@ impl Classes {
     }
 }
 
+impl Monitoring {
+    fn count_caller(&self, group: &Group, exchange: &Exchange, status: StatusCode, took: Duration) {
+        let claims = read_claims(&exchange.headers);
+        let caller = group.callers.caller(claims.as_ref(), &self.callers);
+        let key = |caller: &str| format!("{}*.*.{caller}.", group.prefix);
+        let make = |key: &str| CallerCounts::new(key, &self.metrics);
+        self.counts.count(
+            &key(&caller),
+            || key(OTHER_CALLER),
+            make,
+            |counts| {
+                counts.requests.count(status, &self.metrics);
+                counts.latency.add(took.as_secs_f64());
+            },
+        );
+    }
+}
+
 impl Filter for Monitoring {
     fn request(&self, exchange: &mut Exchange) -> Step {
-        let endpoint = self.usage.endpoint(&exchange.path()).cloned();
+        let endpoint = self.usage.endpoint(&exchange.path());
         let begun = Begun { at: exchange.clock.now(), endpoint };
         exchange.notes.usage.push(begun);
         Step::Next
@@ -352,16 +357,13 @@ impl Filter for Monitoring {
 
     fn response(&self, exchange: &mut Exchange, response: &mut Response) -> Step {
         let Some(Begun { at, endpoint }) = exchange.notes.usage.pop() else { return Step::Next };
-        let endpoint = endpoint.or_else(|| self.usage.endpoint(&exchange.path()).cloned());
-        let endpoint = endpoint.as_ref().unwrap_or(&self.usage.unknown);
+        let endpoint = endpoint.or_else(|| self.usage.endpoint(&exchange.path()));
+        let endpoint = endpoint.and_then(|number| self.usage.endpoints.get(number));
+        let endpoint = endpoint.unwrap_or(&self.usage.unknown);
         let (status, took) = (response.status(), exchange.clock.now().since(at));
         endpoint.count(&exchange.method, status, took, &self.metrics);
-        if let Some(tracked) = &endpoint.group.callers {
-            let claims = read_claims(&exchange.headers);
-            let caller = tracked.caller(claims.as_ref(), &self.callers);
-            let counts = tracked.counts(&caller, &endpoint.group.prefix, &self.metrics);
-            counts.requests.count(status, &self.metrics);
-            counts.latency.add(took.as_secs_f64());
+        if !matches!(endpoint.group.callers, Tracked::Nobody) {
+            self.count_caller(&endpoint.group, exchange, status, took);
         }
         Step::Next
     }

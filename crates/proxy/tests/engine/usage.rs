@@ -145,7 +145,7 @@ async fn callers_that_make_up_names_fill_no_memory() {
     let world = world(&format!("apiUsageMonitoring({})", api(&json!({}))), &["realm"], &backend).await;
     let mut client = world.client().await;
     for number in 0..1100 {
-        let name = if number == 0 { "x".repeat(300) } else { number.to_string() };
+        let name = if number == 0 { "x".repeat(600) } else { number.to_string() };
         let token = token(&json!({"realm": "services", "client": name}));
         let request = format!("GET /orders/7 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
         assert_eq!(client.ask(&request).await.status, 200);
